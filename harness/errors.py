@@ -1,0 +1,58 @@
+"""What can go wrong, in one sentence each: what, where, and what to do.
+
+Only the command line turns these into exit codes; nothing else catches them by habit.
+"""
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """A fault that the user can mend. `exit_code` is documented in the README."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class RegressionError(HarnessError):
+    """A check found something worse than the committed records."""
+
+
+class UsageError(HarnessError):
+    """An unknown name or an option that does not fit."""
+
+    exit_code = 2
+
+
+class SubmissionError(HarnessError):
+    """A submission folder or model that breaks a rule before or while it runs."""
+
+    exit_code = 3
+
+
+class ModelError(SubmissionError):
+    """The model failed in its process: it crashed, ran out of time or memory, or gave a wrong output.
+
+    `stage` is where ("load", "run", "output"), `kind` what ("timeout", "out_of_memory", "crash", ...).
+    """
+
+    def __init__(self, message: str, *, stage: str, kind: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.kind = kind
+
+
+class DataError(HarnessError):
+    """An asset, dataset or image that is missing, damaged or of the wrong shape."""
+
+    exit_code = 4
+
+
+class RecordError(HarnessError):
+    """A stored record or report that cannot be read or written."""
+
+    exit_code = 5
+
+
+class ChallengeError(HarnessError):
+    """A challenge file or score formula that does not hold."""
+
+    exit_code = 6

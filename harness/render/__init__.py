@@ -1,0 +1,1 @@
+"""Frames to text or pictures; nothing here computes."""
