@@ -1,0 +1,146 @@
+"""The paper's two generators: three scales (normal), or straight to the third (high performance).
+
+Liu, Navarrete Michelini, Zhu, "Deep Networks for Image-to-Image Translation with Mux and Demux Layers", section 4.1.
+What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux, instance
+normalisation after every 3x3 convolution. Its figures give the rest and were not at hand, so widths, depths, the activation,
+the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a change of the input are free
+choices; `GeneratorConfig` gives a reason for each number.
+
+Multiply-adds per pixel are counted by `count_multiply_adds`; the SRCNN baseline has 69,152.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from reference.layers import demux, mux
+
+NOISE_TILE_PX = 64
+NOISE_SEED = 2018
+STRIDE_PX = 4
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Free choices of a generator. Channel counts in multiples of 16 fill the vector units of a CPU."""
+
+    kind: Literal["normal", "high_performance"] = "normal"
+    noise_channels: int = 4
+    """12 + 4 = 16 channels after the first Demux."""
+    half_width: int = 16
+    """Channels that leave the first block, and that Mux brings back: at half size a channel costs four times more."""
+    half_growth: int = 16
+    half_layers: int = 2
+    """Two 3x3 layers each way: enough for colour and edges, most of the work belongs to the third scale."""
+    quarter_growth: int = 32
+    """Twice the half scale's, at a quarter of its pixels."""
+    quarter_layers: int = 4
+    """Receptive field at full size about 4 * 9 = 36 px, a third of a training patch."""
+    negative_slope: float = 0.2
+    """LeakyReLU as in the paper's discriminator."""
+    norm_epsilon: float = 1e-3
+    """As in the challenge's own networks; it also damps the noise of flat images, whose variance is about 1e-6."""
+
+
+class ConvNorm(nn.Module):
+    """3x3 convolution, instance normalisation, LeakyReLU. The normalisation's shift stands in for a bias."""
+
+    def __init__(self, inputs: int, outputs: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.scale = nn.Parameter(torch.ones(outputs))
+        self.shift = nn.Parameter(torch.zeros(outputs))
+        self.config = config
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W); statistics over the whole image."""
+        y = functional.instance_norm(self.conv(x), weight=self.scale, bias=self.shift, eps=self.config.norm_epsilon)
+        return functional.leaky_relu(y, self.config.negative_slope)
+
+
+class DenseBlock(nn.Module):
+    """Every layer sees the input and all layers before it; a 1x1 convolution closes the block."""
+
+    def __init__(self, inputs: int, growth: int, layers: int, outputs: int, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ConvNorm(inputs + i * growth, growth, config) for i in range(layers))
+        self.close = nn.Conv2d(inputs + layers * growth, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        for layer in self.layers:
+            x = torch.cat([x, layer(x)], 1)
+        return self.close(x)
+
+
+class Noise(nn.Module):
+    """Appends noise channels: fresh ones in training, one stored tile in use, so that equal images give equal outputs."""
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("tile", torch.randn(1, channels, NOISE_TILE_PX, NOISE_TILE_PX, generator=generator))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C + channels, H, W)."""
+        n, _, h, w = x.shape
+        if self.training:
+            return torch.cat([x, torch.randn(n, self.tile.shape[1], h, w, dtype=x.dtype, device=x.device)], 1)
+        tiled = self.tile.repeat(n, 1, h // NOISE_TILE_PX + 1, w // NOISE_TILE_PX + 1)
+        return torch.cat([x, tiled[:, :, :h, :w]], 1)
+
+
+class NormalBody(nn.Module):
+    """Half size, quarter size, half size again (Fig. 2)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        width, noise = config.half_width, config.noise_channels
+        self.noise_half = Noise(noise, NOISE_SEED)
+        self.down = DenseBlock(12 + noise, config.half_growth, config.half_layers, width, config)
+        self.noise_quarter = Noise(noise, NOISE_SEED + 1)
+        self.quarter = DenseBlock(4 * width + noise, config.quarter_growth, config.quarter_layers, 4 * width, config)
+        self.up = DenseBlock(2 * width, config.half_growth, config.half_layers, 12, config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""
+        half = self.down(self.noise_half(demux(x)))  # (N, width, H/2, W/2)
+        quarter = self.quarter(self.noise_quarter(demux(half)))  # (N, 4 width, H/4, W/4)
+        return mux(self.up(torch.cat([half, mux(quarter)], 1)))
+
+
+class HighPerformanceBody(nn.Module):
+    """Two Demux at once, so that nearly all work is done at quarter size (Fig. 3)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        width, noise = config.half_width, config.noise_channels
+        self.noise = Noise(noise, NOISE_SEED)
+        self.quarter = DenseBlock(48 + noise, config.quarter_growth, config.quarter_layers, 4 * width, config)
+        self.up = DenseBlock(width, config.half_growth, config.half_layers, 12, config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""
+        quarter = self.quarter(self.noise(demux(demux(x))))  # (N, 4 width, H/4, W/4)
+        return mux(self.up(mux(quarter)))
+
+
+class Generator(nn.Module):
+    """A generator for images of any size."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.body = NormalBody(config) if config.kind == "normal" else HighPerformanceBody(config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Enhance RGB images in [0, 1]: (N, 3, H, W) float -> the same shape, not clipped.
+
+        Borders are repeated up to a multiple of four and cut off again (reflection would need images larger than the border).
+        """
+        h, w = x.shape[2], x.shape[3]
+        padded = functional.pad(x, (0, -w % STRIDE_PX, 0, -h % STRIDE_PX), mode="replicate")
+        return (padded + self.body(padded))[:, :, :h, :w]
