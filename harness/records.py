@@ -14,14 +14,14 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class ImageScore(_Stored):
+class ImageScore(_Stored, frozen=True):
     """Metric values of one image, by metric name; None stands for infinite (the PSNR of identical images)."""
 
     image: str
     values: dict[str, float | None]
 
 
-class Quality(_Stored):
+class Quality(_Stored, frozen=True):
     """Values on a dataset's split: its pairs, and its photos for metrics that need no target."""
 
     dataset: str
@@ -30,7 +30,7 @@ class Quality(_Stored):
     images: tuple[ImageScore, ...]
 
 
-class Timing(_Stored):
+class Timing(_Stored, frozen=True):
     """Wall times of single runs, a row for each pair of fresh processes (submission and baseline in turn)."""
 
     device: str
@@ -44,7 +44,7 @@ class Timing(_Stored):
     baseline_samples_ns: tuple[tuple[int, ...], ...]
 
 
-class Memory(_Stored):
+class Memory(_Stored, frozen=True):
     """Peak resident memory of the child: up to the loaded model, and while it runs at the timed size."""
 
     loaded_bytes: int
@@ -52,7 +52,7 @@ class Memory(_Stored):
     method: str
 
 
-class Cost(_Stored):
+class Cost(_Stored, frozen=True):
     """Static cost; multiply_adds at the timed size (None: an operator is not known to the counter)."""
 
     model_bytes: int
@@ -60,7 +60,7 @@ class Cost(_Stored):
     multiply_adds: int | None
 
 
-class Environment(_Stored):
+class Environment(_Stored, frozen=True):
     """Where and with what a record was made."""
 
     started_utc: str
@@ -73,7 +73,7 @@ class Environment(_Stored):
     packages: dict[str, str]
 
 
-class Failure(_Stored):
+class Failure(_Stored, frozen=True):
     """Why there is no result: the stage that failed, the kind of failure, one sentence."""
 
     stage: str
@@ -81,7 +81,7 @@ class Failure(_Stored):
     message: str
 
 
-class Submission(_Stored):
+class Submission(_Stored, frozen=True):
     """What submission.toml declares. Paths are left out of records: they belong to one machine."""
 
     name: str
@@ -95,7 +95,7 @@ class Submission(_Stored):
     sha256: str
 
 
-class Record(_Stored):
+class Record(_Stored, frozen=True):
     """One evaluation of one submission: the only source of every report."""
 
     format_version: int

@@ -1,0 +1,251 @@
+"""Drives the child process in which a model runs: starts it, talks to it, watches it, ends it.
+
+The child gets a fresh interpreter, a listed environment and a process group of its own. A watchdog kills the group
+when a request outlasts its deadline or resident memory passes the limit. Peak memory is the kernel's own mark
+(VmHWM), read here while the child waits: `ru_maxrss` would carry this process's peak into the child.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+import numpy as np
+import psutil
+
+import harness
+from harness import protocol
+from harness.errors import HarnessError, ModelError
+
+POLL_S = 0.01
+START_DEADLINE_S = 60.0
+MEMORY_METHOD = (
+    "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
+)
+
+R = TypeVar("R", protocol.Inspected, protocol.Done, protocol.Ran)
+
+
+class ModelProcess:
+    """One child process; use it in a `with` block. Not for several threads at once."""
+
+    def __init__(self, *, memory_limit_bytes: int) -> None:
+        self.memory_limit_bytes = memory_limit_bytes
+
+    def __enter__(self) -> Self:
+        self._scratch = tempfile.TemporaryDirectory(prefix="harness-")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-s",
+                    "-P",
+                    "-m",
+                    "harness.worker",
+                    str(theirs.fileno()),
+                    str(self.memory_limit_bytes),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self._scratch.name,
+                env=list_environment(self._scratch.name),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        self._connection = Connection(ours.detach())
+        self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watchdog.stop()
+        kill_group(self._process)
+        self._connection.close()
+        self._scratch.cleanup()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def inspect(
+        self, path: Path, *, runtime: str, width_px: int, height_px: int, deadline_s: float
+    ) -> protocol.Inspected:
+        """What the model's file declares, and its multiply-adds at one size."""
+        request = protocol.Inspect(runtime, str(path.resolve()), width_px, height_px)
+        return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s)
+
+    def load(self, path: Path, *, runtime: str, threads: int, deadline_s: float) -> int:
+        """Load the model; how long that took, in ns."""
+        request = protocol.Load(runtime, str(path.resolve()), threads)
+        return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s).wall_ns
+
+    def put(self, source: np.ndarray) -> None:
+        """Hand over the input of the coming runs, a float32 array in the model's own layout."""
+        request = protocol.Put(source.shape)
+        payload = np.ascontiguousarray(source, np.float32)
+        self._ask(request, protocol.Done, stage="run", deadline_s=START_DEADLINE_S, payload=payload.tobytes())
+
+    def run(self, *, deadline_s: float) -> protocol.Ran:
+        """Run the model once on the input handed over last."""
+        ran = self._ask(protocol.Run(), protocol.Ran, stage="run", deadline_s=deadline_s)
+        self._check_peak()
+        return ran
+
+    def fetch(self, ran: protocol.Ran) -> np.ndarray:
+        """The output of the last run."""
+        if ran.dtype != "float32":
+            raise ModelError(f"its output is {ran.dtype}; it must be float32.", stage="output", kind="wrong_type")
+        self._ask(protocol.Fetch(), protocol.Done, stage="output", deadline_s=START_DEADLINE_S)
+        payload = self._receive("output", START_DEADLINE_S)
+        return np.frombuffer(payload, np.float32).reshape(ran.shape)
+
+    def read_peak_bytes(self) -> int:
+        """Peak resident memory of the child since its start or the last `reset_peak`."""
+        return read_peak_bytes(self.pid) or self._watchdog.peak_bytes
+
+    def reset_peak(self) -> None:
+        """Start the peak anew from what is resident now."""
+        self._watchdog.peak_bytes = 0
+        if sys.platform == "linux":
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def pause(self) -> None:
+        """Stop the child, so that nothing of it runs beside another's timed run."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused child go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _check_peak(self) -> None:
+        if self.read_peak_bytes() > self.memory_limit_bytes:
+            raise self._describe_end("run", "out_of_memory")
+
+    def _ask(
+        self, request: protocol.Request, kind: type[R], *, stage: str, deadline_s: float, payload: bytes | None = None
+    ) -> R:
+        with self._watchdog.deadline(deadline_s):
+            try:
+                self._connection.send_bytes(msgspec.json.encode(request))
+                if payload is not None:
+                    self._connection.send_bytes(payload)
+            except OSError:
+                raise self._describe_end(stage, self._watchdog.verdict) from None
+            reply = msgspec.json.decode(self._receive(stage), type=protocol.Reply)
+        if isinstance(reply, protocol.Failed):
+            if reply.kind == "out_of_memory":
+                raise self._describe_end(stage, "out_of_memory")
+            raise ModelError(f"it cannot {stage}: {reply.message}", stage=stage, kind=reply.kind)
+        if not isinstance(reply, kind):
+            raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
+        return reply
+
+    def _receive(self, stage: str, deadline_s: float | None = None) -> bytes:
+        guard = self._watchdog.deadline(deadline_s) if deadline_s else contextlib.nullcontext()
+        with guard:
+            try:
+                return self._connection.recv_bytes()
+            except (EOFError, OSError):
+                raise self._describe_end(stage, self._watchdog.verdict) from None
+
+    def _describe_end(self, stage: str, verdict: str | None) -> ModelError:
+        """The sentence for a child that is gone or has to go."""
+        if verdict == "out_of_memory":
+            limit = f"{self.memory_limit_bytes / 1e9:g} GB"
+            return ModelError(f"out of memory (limit {limit}) during {stage}.", stage=stage, kind="out_of_memory")
+        if verdict == "timeout":
+            return ModelError(f"no end of {stage} within {self._watchdog.allowed_s:g} s.", stage=stage, kind="timeout")
+        code = self._process.wait(timeout=START_DEADLINE_S)
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ModelError(f"its process ended with {cause} during {stage}.", stage=stage, kind="crash")
+
+
+class Watchdog:
+    """A thread that kills the child when it holds too much memory or a request takes too long."""
+
+    def __init__(self, process: subprocess.Popen[bytes], limit_bytes: int) -> None:
+        self.verdict: str | None = None
+        self.peak_bytes = 0
+        self.allowed_s = 0.0
+        self._process, self._limit_bytes = process, limit_bytes
+        self._end_s: float | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    @contextlib.contextmanager
+    def deadline(self, allowed_s: float) -> Iterator[None]:
+        """Kill the child unless the block ends in time."""
+        self.allowed_s, self._end_s = allowed_s, time.monotonic() + allowed_s
+        try:
+            yield
+        finally:
+            self._end_s = None
+
+    def stop(self) -> None:
+        """End the thread; the child is left to its owner."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        child = psutil.Process(self._process.pid)
+        while not self._stopped.wait(POLL_S):
+            try:
+                resident_bytes = child.memory_info().rss
+            except psutil.Error:
+                return
+            self.peak_bytes = max(self.peak_bytes, resident_bytes)
+            end_s = self._end_s
+            if resident_bytes > self._limit_bytes:
+                self.verdict = "out_of_memory"
+            elif end_s is not None and time.monotonic() > end_s:
+                self.verdict = "timeout"
+            if self.verdict:
+                kill_group(self._process)
+                return
+
+
+def list_environment(scratch: str) -> dict[str, str]:
+    """All that a child may know of this machine: where the package lies, and a folder of its own."""
+    return {
+        "PATH": os.defpath,
+        "PYTHONPATH": str(Path(harness.__file__).parent.parent),
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "LC_ALL": "C.UTF-8",
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 otherwise writes to the user's cache and calls home
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill the child with all that it started, and wait for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def read_peak_bytes(pid: int) -> int | None:
+    """VmHWM of a process (Linux), or None where the kernel does not keep it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,152 @@
+"""ONNX models: what a graph declares, what it costs, and how ONNX Runtime runs it."""
+
+from collections.abc import Callable, Iterator
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from harness.protocol import Inspected, Tensor
+
+# what is counted: one multiply-add a weight and position
+MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# what the convention leaves out: at most a few operations a value; an operator in neither list makes the count unknown
+NOT_COUNTED = frozenset(
+    """Abs Add AveragePool BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape DepthToSpace Div
+    Dropout Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu GlobalAveragePool GlobalMaxPool
+    Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization
+    LeakyRelu Less LessOrEqual Log LogSoftmax Max MaxPool Min Mish Mod Mul Neg Not Or PRelu Pad Pow Range Reciprocal
+    ReduceMax ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Resize Round ScatterElements ScatterND Selu
+    Shape Sigmoid Sign Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh
+    ThresholdedRelu Tile Transpose Unsqueeze Upsample Where And""".split()
+)
+RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
+STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Make an ONNX Runtime session on the CPU and return it as a function of its one input.
+
+    Threads do not spin (idle ones would slow the process beside it), and the memory pattern is off
+    (with it the second run of a model takes up to twice the first one's memory).
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    source_name, output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+    def run(source: np.ndarray) -> np.ndarray:
+        output: np.ndarray = session.run([output_name], {source_name: source})[0]
+        return output
+
+    return run
+
+
+def inspect_model(path: Path, *, width_px: int, height_px: int) -> Inspected:
+    """Read the graph without running it. Raises ValueError when the file is no ONNX model."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise ValueError("the file is not a whole ONNX model") from error
+    if not model.graph.output:
+        raise ValueError("the file is not a whole ONNX model")
+    initialised = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initialised]
+    return Inspected(
+        opset=max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0),
+        inputs=tuple(describe_tensor(value) for value in inputs),
+        outputs=tuple(describe_tensor(value) for value in model.graph.output),
+        parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
+        multiply_adds=count_multiply_adds(model, inputs, width_px, height_px),
+        refused=tuple(sorted(set(find_refused(model)))),
+    )
+
+
+def describe_tensor(value: onnx.ValueInfoProto) -> Tensor:
+    """Name, type and shape as declared; a symbolic or missing dimension is None."""
+    tensor = value.type.tensor_type
+    dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+    shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+    return Tensor(value.name, {"float": "float32", "double": "float64"}.get(dtype, dtype), shape)
+
+
+def find_weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Floating-point constants of the main graph, wherever they are kept."""
+    floating = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
+    constants = (a.t for n in model.graph.node if n.op_type == "Constant" for a in n.attribute if a.name == "value")
+    yield from (tensor for tensor in (*model.graph.initializer, *constants) if tensor.data_type in floating)
+
+
+def find_refused(model: onnx.ModelProto) -> Iterator[str]:
+    """What a submission may not hold, each as a phrase."""
+    for node in model.graph.node:
+        if node.domain not in STANDARD_DOMAINS:
+            yield f"the custom operator {node.domain}.{node.op_type}"
+        if node.op_type in RANDOM:
+            yield f"the random operator {node.op_type}, whose values depend on the runs before"
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        yield "weights in another file (external data)"
+
+
+def count_multiply_adds(
+    model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto], width_px: int, height_px: int
+) -> int | None:
+    """Multiply-adds of convolutions and matrix products for one image (one multiply-add counts as one).
+
+    None when a shape cannot be inferred or an operator may hide work: never a figure that is too small.
+    """
+    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+        return None
+    known = MULTIPLYING | NOT_COUNTED
+    if model.functions or any(n.domain not in STANDARD_DOMAINS or n.op_type not in known for n in model.graph.node):
+        return None
+    fixed = fix_size(model, inputs[0].name, width_px, height_px)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return None
+    shapes = {v.name: describe_tensor(v).shape for v in (*inferred.graph.value_info, *inferred.graph.output)}
+    shapes |= {v.name: describe_tensor(v).shape for v in inferred.graph.input}
+    shapes |= {tensor.name: tuple(tensor.dims) for tensor in inferred.graph.initializer}
+    counts = [count_node(node, shapes) for node in inferred.graph.node if node.op_type in MULTIPLYING]
+    return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def fix_size(model: onnx.ModelProto, name: str, width_px: int, height_px: int) -> onnx.ModelProto:
+    """A copy of the model whose input holds one image of this size."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in (value for value in fixed.graph.input if value.name == name):
+        dims = value.type.tensor_type.shape.dim
+        channels_first = dims[1].dim_value == 3
+        size = (1, 3, height_px, width_px) if channels_first else (1, height_px, width_px, 3)
+        for dim, length in zip(dims, size, strict=True):
+            dim.dim_value = length
+    del fixed.graph.value_info[:]  # shapes that the exporter wrote down may carry the old symbols
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return fixed
+
+
+def count_node(node: onnx.NodeProto, shapes: dict[str, tuple[int | None, ...]]) -> int | None:
+    """Multiply-adds of one node, or None where a shape is not known."""
+    # a transposed convolution multiplies at every input position, the others at every output position
+    where = node.input[0] if node.op_type == "ConvTranspose" else node.output[0]
+    positions, weights = shapes.get(where), shapes.get(node.input[1])
+    if not positions or not weights or None in positions or None in weights:
+        return None
+    sizes, weight_sizes = [n or 0 for n in positions], [n or 0 for n in weights]
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return prod(sizes) * prod(weight_sizes[1:])
+    depth = shapes.get(node.input[0], (None,))
+    transposed = node.op_type == "Gemm" and any(a.name == "transA" and a.i for a in node.attribute)
+    inner = depth[0 if transposed else -1]
+    return None if inner is None else prod(sizes) * inner

@@ -1,0 +1,164 @@
+"""Reads and validates a submission's folder; never runs anything of it."""
+
+import difflib
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import SubmissionError
+from harness.protocol import Inspected, Tensor
+from harness.records import Submission
+
+MANIFEST = "submission.toml"
+Layout = Literal["NHWC", "NCHW"]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The keys of submission.toml.
+
+    layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
+    words what else the model has seen: it is never ranked on pairs of that split. weights tells how to get the model
+    file where the folder comes without it.
+    """
+
+    name: str
+    title: str
+    trained_on: str
+    authors: tuple[str, ...] = ()
+    paper_url: str = ""
+    runtime: Literal["onnx"] = "onnx"
+    model_file: str = "model.onnx"
+    layout: Layout | None = None
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class SubmissionFolder:
+    """A submission as it lies on this machine."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def model_path(self) -> Path:
+        return self.path / self.manifest.model_file
+
+
+def read_submission(path: Path) -> SubmissionFolder:
+    """Read a folder's manifest. Raises SubmissionError for a missing folder or a manifest that does not hold."""
+    if not path.is_dir():
+        raise SubmissionError(f"{path} is no folder; name a folder that holds {MANIFEST} and the model.")
+    manifest_path = path / MANIFEST
+    try:
+        text = manifest_path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SubmissionError(f"{path} has no {MANIFEST}; the README shows one to start from.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SubmissionError(f"{manifest_path} cannot be read ({error}).") from error
+    return SubmissionFolder(path, decode_manifest(text, manifest_path))
+
+
+def decode_manifest(text: str, manifest_path: Path) -> Manifest:
+    """Check the text of a manifest against the known keys and their types."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SubmissionError(f"{manifest_path} is not valid TOML: {error}.") from error
+    known = [field.name for field in msgspec.structs.fields(Manifest)]
+    for key in sorted(set(table) - set(known)):
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise SubmissionError(f"{manifest_path} has the unknown key {key!r}{hint}; known keys: {', '.join(known)}.")
+    try:
+        manifest = msgspec.convert(table, Manifest)
+    except msgspec.ValidationError as error:
+        raise SubmissionError(f"{manifest_path}: {error}.") from error
+    check_names(manifest, manifest_path)
+    return manifest
+
+
+def check_names(manifest: Manifest, manifest_path: Path) -> None:
+    """The name becomes a file's name and the model must lie in the folder: neither may lead elsewhere."""
+    safe = manifest.name.replace("_", "").replace("-", "").replace(".", "")
+    if not (safe.isascii() and safe.isalnum()) or manifest.name.startswith(".") or len(manifest.name) > 64:
+        raise SubmissionError(
+            f"{manifest_path}: name {manifest.name!r} must be 1 to 64 letters, digits, '_', '-' or '.', "
+            "and not start with a dot."
+        )
+    if Path(manifest.model_file).name != manifest.model_file or manifest.model_file in ("", ".", ".."):
+        raise SubmissionError(
+            f"{manifest_path}: model_file {manifest.model_file!r} must be a plain file name in the same folder."
+        )
+
+
+def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]:
+    """The model file's sha256 and size. Raises SubmissionError when it is missing or larger than the limit."""
+    path = folder.model_path
+    if path.is_symlink() or not path.is_file():
+        remedy = folder.manifest.weights or "put the model beside the manifest, or correct model_file."
+        raise SubmissionError(f"{path} is not there as a regular file; {remedy}")
+    size = path.stat().st_size
+    if size > limit_bytes:
+        raise SubmissionError(
+            f"{path} has {size / 1e6:.1f} MB; the challenge allows {limit_bytes / 1e6:.0f} MB: submit a smaller model."
+        )
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), size
+
+
+def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
+    """Hold a graph against the challenge's rules and return its layout. Raises SubmissionError for the first breach."""
+    path = folder.model_path
+    if graph.refused:
+        raise SubmissionError(
+            f"{path} holds {graph.refused[0]}; export it with standard, deterministic operators only."
+        )
+    if not graph.opset:
+        raise SubmissionError(f"{path} names no ONNX operator set; export it again with opset 13 or later.")
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise SubmissionError(
+            f"{path} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; the rule is one of each."
+        )
+    for role, tensor in (("input", graph.inputs[0]), ("output", graph.outputs[0])):
+        if tensor.dtype != "float32":
+            raise SubmissionError(
+                f"{path}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1]."
+            )
+    return check_shape(folder, graph.inputs[0])
+
+
+def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
+    """Which axis holds the channels; height and width must be free."""
+    path, shape = folder.model_path, source.shape
+    shown = "x".join("?" if length is None else str(length) for length in shape)
+    if len(shape) != 4:
+        raise SubmissionError(f"{path}: its input has shape [{shown}]; it must be [batch, height, width, 3].")
+    layout = folder.manifest.layout or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
+    batch, channels, *size = (shape[0], shape[1], *shape[2:]) if layout == "NCHW" else (shape[0], shape[3], *shape[1:3])
+    if channels not in (3, None):
+        raise SubmissionError(
+            f"{path}: its input [{shown}] has no 3 channels as {layout}; correct the model or layout."
+        )
+    if any(length is not None for length in size):
+        raise SubmissionError(f"{path}: its input [{shown}] has a fixed size; export it with dynamic height and width.")
+    if batch not in (1, None):
+        raise SubmissionError(f"{path}: its input [{shown}] takes {batch} images at once; it must take one.")
+    return layout
+
+
+def describe_submission(folder: SubmissionFolder, *, sha256: str, layout: str) -> Submission:
+    """What of a submission goes into its record."""
+    fields = {
+        name: getattr(folder.manifest, name)
+        for name in Submission.__struct_fields__
+        if name not in ("sha256", "layout")
+    }
+    return Submission(**fields, sha256=sha256, layout=layout)

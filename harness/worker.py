@@ -1,0 +1,133 @@
+"""The child process: the only place where a submission's model is read, loaded and run.
+
+`python -m harness.worker FD LIMIT_BYTES` serves requests of `protocol` on the socket FD until it closes.
+Standard output belongs to the model; replies have their own descriptor.
+"""
+
+import ctypes
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+import numpy as np
+
+from harness import protocol
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Confine this process, then serve until the parent hangs up."""
+    descriptor, limit_bytes = (int(word) for word in sys.argv[1:3])
+    die_with_parent()
+    # a backstop only: the parent watches resident memory and its limit is the one that counts
+    resource.setrlimit(resource.RLIMIT_DATA, (int(1.3 * limit_bytes),) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with Connection(descriptor) as connection:
+        serve(connection)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process with its parent, where it can (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests one by one; a failing request is answered with its reason."""
+    decoder, encoder = msgspec.json.Decoder(protocol.Request), msgspec.json.Encoder()
+    session = Session()
+    while True:
+        try:
+            request = decoder.decode(connection.recv_bytes(protocol.MAX_MESSAGE_BYTES))
+        except EOFError:
+            return
+        payload = connection.recv_bytes() if isinstance(request, protocol.Put) else b""
+        reply = answer(session, request, payload)
+        connection.send_bytes(encoder.encode(reply))
+        if isinstance(request, protocol.Fetch) and isinstance(reply, protocol.Done):
+            connection.send_bytes(session.output.tobytes())
+
+
+def answer(session: "Session", request: protocol.Request, payload: bytes) -> protocol.Reply:
+    """Carry out one request; an exception becomes a `Failed` reply of one line."""
+    try:
+        return session.handle(request, payload)
+    except MemoryError as error:
+        return protocol.Failed("out_of_memory", first_line(error))
+    except Exception as error:  # whatever a model throws is the model's failure
+        message = first_line(error)
+        short_of_memory = "bad_alloc" in message or "Failed to allocate memory" in message
+        return protocol.Failed("out_of_memory" if short_of_memory else "error", message)
+
+
+def first_line(error: Exception) -> str:
+    """The error's first line, of a length that fits a table."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:300]
+
+
+class Session:
+    """What the child holds between requests: the model, its input and its last output."""
+
+    def __init__(self) -> None:
+        self.model: Callable[[np.ndarray], np.ndarray] | None = None
+        self.source = np.empty(0, np.float32)
+        self.output = np.empty(0, np.float32)
+
+    def handle(self, request: protocol.Request, payload: bytes) -> protocol.Reply:
+        match request:
+            case protocol.Inspect():
+                return self.inspect(request)
+            case protocol.Load():
+                return self.load(request)
+            case protocol.Put():
+                self.source = np.frombuffer(payload, np.float32).reshape(request.shape)
+                return protocol.Done()
+            case protocol.Run():
+                return self.run()
+            case protocol.Fetch():
+                return protocol.Done()
+
+    def inspect(self, request: protocol.Inspect) -> protocol.Inspected:
+        runtime = import_runtime(request.runtime)
+        inspected: protocol.Inspected = runtime.inspect_model(
+            Path(request.path), width_px=request.width_px, height_px=request.height_px
+        )
+        return inspected
+
+    def load(self, request: protocol.Load) -> protocol.Done:
+        runtime = import_runtime(request.runtime)
+        start_ns = time.perf_counter_ns()
+        self.model = runtime.load_model(Path(request.path), threads=request.threads)
+        return protocol.Done(time.perf_counter_ns() - start_ns)
+
+    def run(self) -> protocol.Ran:
+        if self.model is None:
+            raise RuntimeError("no model is loaded")
+        self.output = np.empty(0, np.float32)  # the last output must not count in this run's peak
+        cpu_ns, start_ns = time.process_time_ns(), time.perf_counter_ns()
+        output = self.model(self.source)
+        wall_ns, cpu_ns = time.perf_counter_ns() - start_ns, time.process_time_ns() - cpu_ns
+        self.output = np.asarray(output)
+        return protocol.Ran(wall_ns, cpu_ns, str(self.output.dtype), self.output.shape)
+
+
+def import_runtime(name: str) -> ModuleType:
+    """The module of `runtimes` that knows this kind of model."""
+    match name:
+        case "onnx":
+            from harness.runtimes import onnx as runtime
+        case _:
+            raise ValueError(f"unknown runtime {name!r}")
+    return runtime
+
+
+if __name__ == "__main__":
+    main()
