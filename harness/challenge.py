@@ -1,0 +1,198 @@
+"""A challenge as data: dataset, baseline, limits, metrics and the score formulas of each phase, read from TOML."""
+
+import re
+import typing
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from harness.errors import ChallengeError, UsageError
+from harness.scoring import check_formula, suggest_name
+
+FOLDER = Path(__file__).parent / "challenges"
+MEASURED_NAMES = ("mos", "time", "baseline_time")
+"""What a formula may name beside the challenge's metrics."""
+
+PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
+PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Baseline(_Part, frozen=True):
+    """The model that speed is measured against; `rows` are its names in tables of published columns."""
+
+    label: Text
+    model: Path
+    rows: tuple[Text, ...]
+
+
+class Speed(_Part, frozen=True):
+    """The size at which time and memory are measured."""
+
+    width_px: PositiveInt
+    height_px: PositiveInt
+
+
+class Limits(_Part, frozen=True):
+    """What a submission may use; load_s and run_s are deadlines for one load and one run."""
+
+    memory_bytes: PositiveInt
+    model_bytes: PositiveInt
+    load_s: PositiveFloat
+    run_s: PositiveFloat
+
+
+class MetricProfile(_Part, frozen=True):
+    """A metric and how an output is prepared for it: clip to [0, 1], times data_range, round to uint8."""
+
+    name: Text
+    images: Literal["pairs", "photos"]
+    clip: bool
+    data_range: float
+    quantize: bool
+
+    def __post_init__(self) -> None:
+        if self.data_range not in (1.0, 255.0):
+            raise ValueError(f"data_range is {self.data_range}, it must be 1.0 or 255.0")
+        if self.quantize and not (self.clip and self.data_range == 255.0):
+            raise ValueError("quantize = true needs clip = true and data_range = 255.0, or values would wrap")
+
+
+class MosPair(_Part, frozen=True):
+    """One method's NIQE and MOS as published."""
+
+    label: Text
+    niqe: float
+    mos: float
+
+
+class MosCalibration(_Part, frozen=True):
+    """The pairs behind the estimate of MOS from NIQE, and the image set that it holds for."""
+
+    image_set: Text
+    note: Text
+    pairs: Annotated[tuple[MosPair, ...], msgspec.Meta(min_length=3)]
+
+
+class Phase(_Part, frozen=True):
+    """The score formulas of a phase by score name; label and note go into every report that shows them."""
+
+    label: Text
+    note: Text
+    scores: Annotated[dict[Text, Text], msgspec.Meta(min_length=1)]
+
+
+class Challenge(_Part, frozen=True):
+    """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as."""
+
+    name: Text
+    title: Text
+    url: Text
+    dataset: Text
+    infinite_psnr_db: Annotated[float, msgspec.Meta(gt=0, le=200)]
+    baseline: Baseline
+    speed: Speed
+    limits: Limits
+    metrics: Annotated[tuple[MetricProfile, ...], msgspec.Meta(min_length=1)]
+    mos: MosCalibration
+    phases: Annotated[dict[Text, Phase], msgspec.Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        names = [profile.name for profile in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a metric is listed twice: {', '.join(names)}")
+
+
+def list_challenges() -> tuple[str, ...]:
+    """Names of the challenges in the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def read_challenge(name_or_path: str | Path) -> Challenge:
+    """The challenge of that name in the package, or of that TOML file.
+
+    The baseline's path comes back absolute; whether it exists is not checked: scoring a table needs no model.
+    Raises UsageError for an unknown name, ChallengeError for a file that does not hold.
+    """
+    path = _find_file(name_or_path)
+    try:
+        content = path.read_bytes()
+        challenge = msgspec.toml.decode(
+            content, type=Challenge, dec_hook=lambda _type, value: _resolve_path(path.parent, value)
+        )
+    except OSError as error:
+        raise ChallengeError(f"{path}: cannot be read: {error.strerror}") from None
+    except msgspec.ValidationError as error:
+        raise ChallengeError(f"{path}: {explain_error(str(error), Challenge)}") from None
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ChallengeError(f"{path}: not valid TOML: {error}") from None
+    _check_formulas(path, challenge)
+    return challenge
+
+
+def find_phase(challenge: Challenge, name: str) -> Phase:
+    """The phase of that name; UsageError lists the known ones."""
+    if name not in challenge.phases:
+        raise UsageError(
+            f"unknown phase '{name}'{suggest_name(name, challenge.phases)}; "
+            f"phases of {challenge.name}: {', '.join(challenge.phases)}"
+        )
+    return challenge.phases[name]
+
+
+def explain_error(message: str, struct: type[msgspec.Struct]) -> str:
+    """msgspec's message in one sentence that names the table, the key and the known keys."""
+    text, _, location = message.partition(" - at `$")
+    parts = re.findall(r"\w+|\*", location.replace("[...]", ".*"))
+    table = f"[{'.'.join(parts)}]" if parts else "the top level"
+    if found := re.fullmatch(r"Object contains unknown field `(.+)`", text):
+        known = _list_keys(struct, parts)
+        return f"unknown key '{found[1]}' at {table}{suggest_name(found[1], known)}; known keys: {', '.join(known)}"
+    if found := re.fullmatch(r"Object missing required field `(.+)`", text):
+        return f"key '{found[1]}' is missing at {table}; keys it needs: {', '.join(_list_keys(struct, parts))}"
+    return f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")
+
+
+def _find_file(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        return path.resolve()
+    known = list_challenges()
+    if str(name_or_path) not in known:
+        raise UsageError(
+            f"unknown challenge '{name_or_path}'{suggest_name(str(name_or_path), known)}; "
+            f"known: {', '.join(known)}, or the path of a .toml file"
+        )
+    return FOLDER / f"{name_or_path}.toml"
+
+
+def _resolve_path(folder: Path, value: Any) -> Path:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a path, got {type(value).__name__}")
+    return (folder / value).resolve()
+
+
+def _check_formulas(path: Path, challenge: Challenge) -> None:
+    known = {profile.name for profile in challenge.metrics}.union(MEASURED_NAMES)
+    for name, phase in challenge.phases.items():
+        for score, formula in phase.scores.items():
+            try:
+                check_formula(score, formula, known)
+            except ChallengeError as error:
+                raise ChallengeError(f"{path}: phase {name}, {error}") from None
+
+
+def _list_keys(kind: Any, parts: list[str]) -> list[str]:
+    """Keys of the table at `parts`; an index or '*' steps into a tuple or a mapping."""
+    for part in parts:
+        origin = typing.get_origin(kind)
+        if origin is None:
+            kind = typing.get_type_hints(kind)[part]
+        else:
+            kind = typing.get_args(kind)[0 if origin is tuple else -1]
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
