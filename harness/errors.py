@@ -23,21 +23,22 @@ class UsageError(HarnessError):
 
 
 class SubmissionError(HarnessError):
-    """A submission folder or model that breaks a rule before or while it runs."""
+    """A submission that breaks a rule before or while it runs.
+
+    `stage` is where ("validate", "load", "run", "output"), `kind` what ("rule", "missing", "too_large", "timeout",
+    "out_of_memory", "crash", ...).
+    """
 
     exit_code = 3
 
-
-class ModelError(SubmissionError):
-    """The model failed in its process: it crashed, ran out of time or memory, or gave a wrong output.
-
-    `stage` is where ("load", "run", "output"), `kind` what ("timeout", "out_of_memory", "crash", ...).
-    """
-
-    def __init__(self, message: str, *, stage: str, kind: str) -> None:
+    def __init__(self, message: str, *, stage: str = "validate", kind: str = "rule") -> None:
         super().__init__(message)
         self.stage = stage
         self.kind = kind
+
+
+class ModelError(SubmissionError):
+    """The model failed in its process: it crashed, ran out of time or memory, or gave a wrong output."""
 
 
 class DataError(HarnessError):

@@ -1,14 +1,13 @@
 """Reads and validates a submission's folder; never runs anything of it."""
 
-import difflib
 import hashlib
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from harness.challenge import explain_error
 from harness.errors import SubmissionError
 from harness.protocol import Inspected, Tensor
 from harness.records import Submission
@@ -69,18 +68,11 @@ def read_submission(path: Path) -> SubmissionFolder:
 def decode_manifest(text: str, manifest_path: Path) -> Manifest:
     """Check the text of a manifest against the known keys and their types."""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SubmissionError(f"{manifest_path} is not valid TOML: {error}.") from error
-    known = [field.name for field in msgspec.structs.fields(Manifest)]
-    for key in sorted(set(table) - set(known)):
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise SubmissionError(f"{manifest_path} has the unknown key {key!r}{hint}; known keys: {', '.join(known)}.")
-    try:
-        manifest = msgspec.convert(table, Manifest)
+        manifest = msgspec.toml.decode(text, type=Manifest)
     except msgspec.ValidationError as error:
-        raise SubmissionError(f"{manifest_path}: {error}.") from error
+        raise SubmissionError(f"{manifest_path}: {explain_error(str(error), Manifest)}") from None
+    except msgspec.DecodeError as error:
+        raise SubmissionError(f"{manifest_path} is not valid TOML: {error}") from None
     check_names(manifest, manifest_path)
     return manifest
 
@@ -104,11 +96,12 @@ def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]
     path = folder.model_path
     if path.is_symlink() or not path.is_file():
         remedy = folder.manifest.weights or "put the model beside the manifest, or correct model_file."
-        raise SubmissionError(f"{path} is not there as a regular file; {remedy}")
+        raise SubmissionError(f"{path} is not there as a regular file; {remedy}", kind="missing")
     size = path.stat().st_size
     if size > limit_bytes:
         raise SubmissionError(
-            f"{path} has {size / 1e6:.1f} MB; the challenge allows {limit_bytes / 1e6:.0f} MB: submit a smaller model."
+            f"{path} has {size / 1e6:.1f} MB; the challenge allows {limit_bytes / 1e6:.0f} MB: submit a smaller model.",
+            kind="too_large",
         )
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), size
