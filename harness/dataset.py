@@ -1,0 +1,251 @@
+"""Datasets: pairs of source (phone) and target (DSLR), splits of their names, photos without a target."""
+
+import hashlib
+import stat
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+
+from harness import embedded
+from harness.assets import AssetStore, Progress, compute_sha256
+from harness.errors import DataError, UsageError
+
+Image = NDArray[np.uint8]
+
+MAX_PIXELS = 40_000_000
+READABLE_MODES = ("RGB", "L", "P")  # grey and opaque palettes hold RGB colours; the others would lose something
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+PATCHES = "aiff22/ai-challenge/dped/patches"
+PHOTOS = "aiff22/ai-challenge/dped/HD_res"
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Two pictures of one scene, uint8 HxWx3 RGB of the same size: the phone's and the DSLR's."""
+
+    name: str
+    source: Image
+    target: Image
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Names, and how to load what they stand for; `note` is a sentence for reports, `sha256` is equal everywhere."""
+
+    name: str
+    note: str
+    sha256: str
+    splits: Mapping[str, tuple[str, ...]]
+    photos: tuple[str, ...]
+    load_pair: Callable[[str], ImagePair]
+    load_photo: Callable[[str], Image]
+
+    def list_names(self, split: str) -> tuple[str, ...]:
+        """Names of a split's pairs; UsageError lists the known splits."""
+        if split not in self.splits:
+            message = f"dataset '{self.name}' has no split '{split}': the known ones are {', '.join(self.splits)}"
+            raise UsageError(message)
+        return self.splits[split]
+
+
+def open_dataset(name: str | None, store: AssetStore, on_progress: Progress | None = None) -> Dataset:
+    """'pirm2018b', 'embedded' or a folder with source/, target/ and perhaps photos/; missing files are fetched.
+
+    None: pirm2018b where its files are there or can be fetched, else embedded; the note says which and why.
+    """
+    if name is None:
+        return _open_best(store, on_progress)
+    if name == "pirm2018b":
+        store.fetch("pirm2018b", on_progress)
+        return open_pirm2018b(store)
+    if name == "embedded":
+        return open_embedded()
+    if Path(name).is_dir():
+        return open_folder(Path(name))
+    message = f"unknown dataset '{name}': name pirm2018b, embedded, or a folder with source/ and target/"
+    raise UsageError(message)
+
+
+def _open_best(store: AssetStore, on_progress: Progress | None) -> Dataset:
+    try:
+        if not store.has("pirm2018b"):
+            store.fetch("pirm2018b", on_progress)
+    except DataError as error:
+        return open_embedded(f" Taken because pirm2018b is not available: {error}.")
+    return open_pirm2018b(store)
+
+
+def open_pirm2018b(store: AssetStore) -> Dataset:
+    """The validation pack of PIRM 2018, track B: 400 pairs of 100x100 and four photos of 1280x720.
+
+    The challenge has no training split of its own here: `test` is each fourth pair, `train` the other 300.
+    """
+    names = tuple(str(number) for number in range(400))
+    pairs = {n: (store.find(f"{PATCHES}/iphone/{n}.jpg"), store.find(f"{PATCHES}/canon/{n}.jpg")) for n in names}
+    photos = {str(number): store.find(f"{PHOTOS}/{number}.png") for number in range(4)}
+    test = tuple(n for n in names if int(n) % 4 == 0)
+    train = tuple(n for n in names if int(n) % 4 != 0)
+    return _open_files(
+        "pirm2018b",
+        "The 400 validation pairs of PIRM 2018 (DPED, iPhone to Canon) and its four photos.",
+        {"all": names, "test": test, "train": train},
+        pairs,
+        photos,
+    )
+
+
+def open_folder(folder: Path) -> Dataset:
+    """A folder with source/ and target/ (same file stems) and perhaps photos/; one split, `all`."""
+    sources, targets = _list_images(folder / "source"), _list_images(folder / "target")
+    if lonely := sorted(sources.keys() ^ targets.keys()):
+        side = "source" if lonely[0] in targets else "target"
+        message = f"{folder}: '{lonely[0]}' has no partner in {side}/: give each image one, or remove it"
+        raise DataError(message)
+    if not sources:
+        message = f"{folder / 'source'} holds no image: put PNG or JPEG files there"
+        raise DataError(message)
+    photos = _list_images(folder / "photos") if (folder / "photos").is_dir() else {}
+    pairs = {name: (sources[name], targets[name]) for name in sources}
+    note = f"{len(pairs)} pairs from the folder {folder.resolve().name}."
+    return _open_files(folder.resolve().name, note, {"all": tuple(pairs)}, pairs, photos)
+
+
+def open_embedded(reason: str = "") -> Dataset:
+    """The embedded set: 100 pairs of 100x100 and four photos of 1280x720, simulated at run time; one split, `all`."""
+    pairs, photos = embedded.build_pairs(), embedded.build_photos()
+    parts = [(f"{side}/{name}", image) for name, pair in pairs.items() for side, image in zip("st", pair, strict=True)]
+    parts += [(f"photos/{name}", image) for name, image in photos.items()]
+    return Dataset(
+        name="embedded",
+        note="100 pairs with a simulated phone, made from the photographs of scikit-image: not the challenge's data."
+        + reason,
+        sha256=_combine((name, hashlib.sha256(image.tobytes()).hexdigest()) for name, image in parts),
+        splits={"all": tuple(pairs)},
+        photos=tuple(photos),
+        load_pair=_load_embedded_pair,
+        load_photo=_load_embedded_photo,
+    )
+
+
+def _load_embedded_pair(name: str) -> ImagePair:
+    source, target = embedded.build_pairs()[name]
+    return ImagePair(name, source, target)
+
+
+def _load_embedded_photo(name: str) -> Image:
+    return embedded.build_photos()[name]
+
+
+def _open_files(
+    name: str,
+    note: str,
+    splits: Mapping[str, tuple[str, ...]],
+    pairs: Mapping[str, tuple[Path, Path]],
+    photos: Mapping[str, Path],
+) -> Dataset:
+    files = [(f"{side}/{key}", path) for key, pair in pairs.items() for side, path in zip("st", pair, strict=True)]
+    files += [(f"photos/{key}", path) for key, path in photos.items()]
+    sha256 = _combine((key, compute_sha256(path)) for key, path in files)
+    return Dataset(name, note, sha256, splits, tuple(photos), partial(_load_pair, pairs), partial(_load_photo, photos))
+
+
+def _load_pair(pairs: Mapping[str, tuple[Path, Path]], name: str) -> ImagePair:
+    source_path, target_path = pairs[name]
+    source, target = read_image(source_path), read_image(target_path)
+    if source.shape != target.shape:
+        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (source, target)]
+        message = f"pair '{name}': {source_path} is {sizes[0]}, {target_path} is {sizes[1]}: they must be the same size"
+        raise DataError(message)
+    return ImagePair(name, source, target)
+
+
+def _load_photo(photos: Mapping[str, Path], name: str) -> Image:
+    return read_image(photos[name])
+
+
+def _list_images(folder: Path) -> dict[str, Path]:
+    """Paths by stem, in order of name; hidden files are passed over."""
+    if not folder.is_dir():
+        message = f"{folder} is missing: a dataset is a folder with source/ and target/"
+        raise DataError(message)
+    images: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if path.suffix.lower() not in SUFFIXES:
+            message = f"{path} is not an image ({', '.join(SUFFIXES)}): move it out of the dataset"
+            raise DataError(message)
+        if path.stem in images:
+            message = f"{path} and {images[path.stem]} have the same stem: rename one"
+            raise DataError(message)
+        images[path.stem] = path
+    return images
+
+
+def _combine(parts: Iterable[tuple[str, str]]) -> str:
+    """One sha256 over names and the sha256 of their contents."""
+    return hashlib.sha256("".join(f"{name} {checksum}\n" for name, checksum in parts).encode()).hexdigest()
+
+
+def read_image(path: Path) -> Image:
+    """Reads a PNG, JPEG or BMP as uint8 HxWx3 RGB; DataError for whatever would not be read faithfully.
+
+    Grey and palette images become RGB; alpha, CMYK and 16 bits are refused; the camera's orientation (EXIF) is applied;
+    colour profiles are left aside, as upstream does.
+    """
+    path = Path(path)
+    try:
+        _check_regular_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
+            return _decode_image(path)
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise whatever they stumble over
+        message = f"cannot read the image {path} ({_describe(error)}): replace it with an intact PNG or JPEG"
+        raise DataError(message) from error
+
+
+def _check_regular_file(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait forever
+        message = f"{path} is not a regular file: give the path of a PNG or JPEG file"
+        raise DataError(message)
+
+
+def _decode_image(path: Path) -> Image:
+    _check_png(path)
+    with PillowImage.open(path, formats=("PNG", "JPEG", "BMP")) as image:
+        if image.width * image.height > MAX_PIXELS:
+            message = f"{path} has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}: make it smaller"
+            raise DataError(message)
+        if image.mode not in READABLE_MODES or "transparency" in image.info:
+            kind = "has transparency" if "transparency" in image.info else f"has the mode {image.mode}"
+            message = f"{path} {kind}, which is not read without loss: convert it to 8-bit RGB"
+            raise DataError(message)
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def _check_png(path: Path) -> None:
+    """What Pillow lets pass: 16 bits a channel (clipped), a wrong CRC, a file without its end."""
+    with path.open("rb") as stream:
+        header = stream.read(25)
+    if not header.startswith(PNG_SIGNATURE):
+        return
+    if header[24:] == b"\x10":
+        message = f"{path} has 16 bits a channel, which would be cut to 8: convert it to 8-bit RGB"
+        raise DataError(message)
+    with PillowImage.open(path, formats=("PNG",)) as image:
+        image.verify()
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not a PNG, JPEG or BMP"
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
