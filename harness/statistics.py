@@ -1,0 +1,107 @@
+"""Intervals of means and time ratios, by percentile bootstrap. Seeded: the same samples give the same digits."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Blocks = Sequence[Sequence[int]]
+
+RESAMPLES = 5000  # another seed moves an interval's ends by about 1 % of its width
+SEED = 2018
+CONFIDENCE = 0.95
+
+
+def mean_interval(values: npt.ArrayLike) -> tuple[float, float, float]:
+    """Mean of `values` (N,) and its 95 % interval (mean, low, high), from resampling the values.
+
+    Of a single value nothing is known about the spread: low and high are NaN then.
+    Raises ValueError for no values and for one that is not finite.
+    """
+    array = _check_values(np.asarray(values, dtype=np.float64)[..., np.newaxis])
+    mean = float(array.mean())
+    if len(array) == 1:
+        return mean, float("nan"), float("nan")
+    return mean, *percentile_interval(resample_means(array)[:, 0])
+
+
+def ratio_interval(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[float, float, float]:
+    """How many times faster than the baseline, with its 95 % interval: (baseline time / time, low, high).
+
+    A block is one pair of fresh processes: its ratio is that of the medians, and the ratio is the geometric mean over
+    blocks, so that its reciprocal is the ratio the other way round. Blocks are resampled, because bias between
+    processes is larger than noise within them; of a single block its runs are, and the interval is then too narrow.
+    Raises ValueError for no blocks, an empty block, unequal numbers of blocks and times that are not positive.
+    """
+    baseline_ns, own_ns = summarise_times(baseline_samples_ns, samples_ns)
+    times = resample_times(baseline_samples_ns, samples_ns)
+    return baseline_ns / own_ns, *percentile_interval(times[:, 0] / times[:, 1])
+
+
+def time_interval(samples_ns: Blocks) -> tuple[float, float, float]:
+    """Geometric mean of the blocks' medians with its 95 % interval, in ns: (time, low, high). As ratio_interval."""
+    times = resample_times(samples_ns, samples_ns)[:, 1]
+    return summarise_times(samples_ns, samples_ns)[1], *percentile_interval(times)
+
+
+def summarise_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[float, float]:
+    """One time for the baseline and one for the submission, in ns: the geometric mean of the blocks' medians."""
+    _check_blocks(baseline_samples_ns, samples_ns)
+    return _average_medians(baseline_samples_ns), _average_medians(samples_ns)
+
+
+def resample_means(values: npt.ArrayLike) -> Array:
+    """Bootstrap means (RESAMPLES, K) of `values` (N, K): rows are drawn whole, so columns stay paired.
+
+    For scores: evaluate the formula on the columns of the result. Raises ValueError as mean_interval.
+    """
+    array = _check_values(np.asarray(values, dtype=np.float64))
+    indices = np.random.default_rng(SEED).integers(0, len(array), (RESAMPLES, len(array)))
+    return np.stack([column[indices].mean(axis=1) for column in array.T], axis=1)
+
+
+def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
+    """Bootstrap times (RESAMPLES, 2) in ns: baseline, submission; blocks are drawn in pairs, as ratio_interval says."""
+    _check_blocks(baseline_samples_ns, samples_ns)
+    generator = np.random.default_rng(SEED)
+    if len(samples_ns) == 1:
+        medians = [_resample_median(block[0], generator) for block in (baseline_samples_ns, samples_ns)]
+        return np.stack(medians, axis=1)
+    logs = np.log([[np.median(block) for block in blocks] for blocks in (baseline_samples_ns, samples_ns)])
+    indices = generator.integers(0, len(samples_ns), (RESAMPLES, len(samples_ns)))
+    return np.asarray(np.exp(logs[:, indices].mean(axis=2)).T, dtype=np.float64)
+
+
+def percentile_interval(samples: Array) -> tuple[float, float]:
+    """The middle 95 % of bootstrap samples (RESAMPLES,): (low, high)."""
+    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _average_medians(blocks: Blocks) -> float:
+    return float(np.exp(np.mean(np.log([np.median(block) for block in blocks]))))
+
+
+def _resample_median(runs_ns: Sequence[int], generator: np.random.Generator) -> Array:
+    runs = np.asarray(runs_ns, dtype=np.float64)
+    return np.asarray(np.median(runs[generator.integers(0, len(runs), (RESAMPLES, len(runs)))], axis=1))
+
+
+def _check_values(values: Array) -> Array:
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"values must be one row an image, at least one, got shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"values must be finite, got {values[~np.isfinite(values)][0]}")
+    return values
+
+
+def _check_blocks(baseline_samples_ns: Blocks, samples_ns: Blocks) -> None:
+    if not samples_ns or len(baseline_samples_ns) != len(samples_ns):
+        raise ValueError(
+            f"time samples must come in as many blocks as the baseline's, at least one, "
+            f"got {len(samples_ns)} and {len(baseline_samples_ns)}"
+        )
+    for block in (*baseline_samples_ns, *samples_ns):
+        if not block or min(block) <= 0:
+            raise ValueError(f"every block must hold positive times in ns, got {tuple(block)}")
