@@ -87,9 +87,7 @@ def choose_split(trained_on: str, dataset: Dataset, requested: str | None) -> st
     trained_dataset, _, trained_split = trained_on.partition("/")
     seen = set(dataset.splits.get(trained_split, ())) if trained_dataset == dataset.name else set()
     if requested is not None:
-        if requested not in dataset.splits:
-            raise UsageError(f"{dataset.name} has no split {requested!r}; it has {', '.join(dataset.splits)}.")
-        if seen.intersection(dataset.splits[requested]):
+        if seen.intersection(dataset.list_names(requested)):
             raise UsageError(f"it was trained on {trained_on}, which shares images with the split {requested!r}.")
         return requested
     unseen = [name for name, images in dataset.splits.items() if not seen.intersection(images)]
@@ -154,9 +152,9 @@ def measure_quality(
 ) -> tuple[Quality, Memory]:
     """Metric values of the split's pairs and of the photos; the photos also show the peak of memory."""
     dataset, limits = evaluation.dataset, evaluation.limits
-    pairs = dataset.splits[split]
-    total = len(dataset.photos) + len(pairs)
-    scores: list[ImageScore] = []
+    names = dataset.list_names(split)
+    total = len(dataset.photos) + len(names)
+    photos, pairs = [], []
     with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
         process.load(
             folder.model_path, runtime=submission.runtime, threads=evaluation.threads, deadline_s=limits.load_s
@@ -165,16 +163,17 @@ def measure_quality(
         process.reset_peak()
         run = functools.partial(enhancement.enhance, process, layout=submission.layout, deadline_s=limits.run_s)
         for name in dataset.photos:
-            on_progress("quality", len(scores), total)
-            scores.append(score_image(name, run(dataset.load_photo(name)), None, evaluation.metrics))
-        # only now: the rule is about photos of this size, and the pairs are smaller
+            on_progress("quality", len(photos), total)
+            photos.append(score_image(name, run(dataset.load_photo(name)), None, evaluation.metrics))
+        # read before the pairs, which are smaller: the rule is about photos of this size
         memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
-        for name in pairs:
-            on_progress("quality", len(scores), total)
+        for name in names:
+            on_progress("quality", len(photos) + len(pairs), total)
             pair = dataset.load_pair(name)
-            scores.append(score_image(name, run(pair.source), pair.target, evaluation.metrics))
+            pairs.append(score_image(name, run(pair.source), pair.target, evaluation.metrics))
     on_progress("quality", total, total)
-    return Quality(dataset.name, split, dataset.sha256, tuple(scores)), memory
+    quality = Quality(dataset.name, dataset.note, dataset.sha256, split, pairs=tuple(pairs), photos=tuple(photos))
+    return quality, memory
 
 
 def score_image(name: str, output: np.ndarray, target: np.ndarray | None, metrics: Sequence[BoundMetric]) -> ImageScore:

@@ -22,12 +22,14 @@ class ImageScore(_Stored, frozen=True):
 
 
 class Quality(_Stored, frozen=True):
-    """Values on a dataset's split: its pairs, and its photos for metrics that need no target."""
+    """Values of a split's pairs, and of the dataset's photos for metrics that need no target."""
 
     dataset: str
-    split: str
+    dataset_note: str
     dataset_sha256: str
-    images: tuple[ImageScore, ...]
+    split: str
+    pairs: tuple[ImageScore, ...]
+    photos: tuple[ImageScore, ...]
 
 
 class Timing(_Stored, frozen=True):
