@@ -30,7 +30,7 @@ def fit_mos(pairs: Sequence[tuple[float, float]]) -> MosFit:
     """Fit the line through pairs of (NIQE, MOS).
 
     Raises ValueError for fewer than three pairs, values that are not finite, and pairs that share one NIQE.
-    Source: after the challenge paper, which uses "a linear mapping of the NIQE index" without giving it: the pairs are ours to state.
+    Source: after the challenge paper, which uses "a linear mapping of the NIQE index" without giving it.
     """
     niqe, mos = _check_pairs(pairs)
     niqe_offset, mos_offset = niqe - niqe.mean(), mos - mos.mean()
