@@ -3,8 +3,8 @@
 Liu, Navarrete Michelini, Zhu, "Deep Networks for Image-to-Image Translation with Mux and Demux Layers", section 4.1.
 What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux,
 instance normalisation after every 3x3 convolution. Its figures give the rest and were not at hand, so widths, depths,
-the activation, the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a change
-of the input are free choices; `GeneratorConfig` gives a reason for each number.
+the activation, the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a
+change of the input are free choices; `GeneratorConfig` gives a reason for each number.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ class ConvNorm(nn.Module):
     def forward(self, parts: list[torch.Tensor]) -> torch.Tensor:
         """Parts (N, C_i, H, W) -> (N, outputs, H, W); statistics over the whole image."""
         y = convolve_parts(self.conv, parts, training=self.training)
-        y = functional.instance_norm(y, weight=self.scale, bias=self.shift, eps=self.config.norm_epsilon)
+        # Not functional.instance_norm, which refuses the single pixel that an image of up to 4x4 has at quarter size.
+        y = torch.instance_norm(y, self.scale, self.shift, None, None, True, 0.0, self.config.norm_epsilon, True)
         return functional.leaky_relu(y, self.config.negative_slope)
 
 
@@ -159,7 +160,7 @@ class Generator(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Enhance RGB images in [0, 1]: (N, 3, H, W) float -> the same shape, not clipped.
 
-        Borders are repeated up to a multiple of four and cut off again; reflection would fail on images of a few pixels.
+        Borders are repeated up to a multiple of four and cut off again; reflection would fail on tiny images.
         """
         h, w = x.shape[2], x.shape[3]
         padded = functional.pad(x, (0, -w % STRIDE_PX, 0, -h % STRIDE_PX), mode="replicate")

@@ -68,6 +68,8 @@ class TrainingState:
 
 def make_config(kind: type, table: dict[str, Any], where: str) -> Any:
     """A frozen configuration from a TOML table; ValueError for an unknown key or a value of another type."""
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} must be a table, got {table!r}")
     fields = {field.name: getattr(kind(), field.name) for field in dataclasses.fields(kind)}
     values = {}
     for key, value in table.items():
@@ -163,10 +165,11 @@ def validate(generator: Generator, pairs: Pairs) -> tuple[float, float]:
     return compute_psnr(output.clamp(0, 1), target).mean().item(), compute_ms_ssim(output, target).mean().item()
 
 
-def collect_state(state: TrainingState) -> dict[str, Any]:
+def collect_state(state: TrainingState, config: TrainingConfig) -> dict[str, Any]:
     """What a checkpoint holds."""
     device = state.learning_rate.device
     return {
+        "config": dataclasses.asdict(config),
         "model": state.model.state_dict(),
         "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict()["state"],
@@ -176,10 +179,12 @@ def collect_state(state: TrainingState) -> dict[str, Any]:
     }
 
 
-def restore_state(state: TrainingState, path: Path) -> None:
-    """Go on from a checkpoint."""
+def restore_state(state: TrainingState, config: TrainingConfig, path: Path) -> None:
+    """Go on from a checkpoint; ValueError when it belongs to another configuration."""
     device = state.learning_rate.device
     stored = torch.load(path, map_location="cpu", weights_only=True)
+    if stored["config"] != dataclasses.asdict(config):
+        raise ValueError(f"{path} is of a run with another configuration; give another folder with --out")
     state.model.load_state_dict(stored["model"])
     state.average.load_state_dict(stored["average"])
     groups = state.optimizer.state_dict()["param_groups"]
@@ -208,7 +213,7 @@ def write_log_row(path: Path, row: dict[str, float]) -> None:
         writer.writerow(row)
 
 
-def report(state: TrainingState, validation: Pairs, out: Path, started_s: float) -> None:
+def report(state: TrainingState, config: TrainingConfig, validation: Pairs, out: Path, started_s: float) -> None:
     """Validate, log, print a line and store a checkpoint."""
     row: dict[str, float] = {"step": state.step, "seconds": round(time.monotonic() - started_s, 1)}
     if validation.numbers:
@@ -216,7 +221,7 @@ def report(state: TrainingState, validation: Pairs, out: Path, started_s: float)
     row |= {f"loss_{name}": round(loss.item(), 5) for name, loss in state.losses.items()}
     write_log_row(out / "log.csv", row)
     print(f"{out.name}: " + " ".join(f"{name} {value}" for name, value in row.items()), flush=True)
-    write_atomically(out / "checkpoint.pt", lambda path: torch.save(collect_state(state), path))
+    write_atomically(out / "checkpoint.pt", lambda path: torch.save(collect_state(state, config), path))
 
 
 def write_weights(state: TrainingState, config: TrainingConfig, out: Path) -> Path:
@@ -232,11 +237,14 @@ def train(
     config: TrainingConfig, pairs: Pairs, out: Path, *, cuda_graph: bool = False, stop_after: int | None = None
 ) -> Path:
     """Run to the last step, or stop early after a step (to be resumed); returns the path of the averaged weights."""
+    if cuda_graph:
+        torch.cuda.synchronize()
+        torch.cuda.set_stream(torch.cuda.Stream())  # nothing can be captured on the default stream
     out.mkdir(parents=True, exist_ok=True)
     training, validation = split_pairs(pairs, config.folds, config.fold)
     state = start_training(config, pairs.source.device)
     if (out / "checkpoint.pt").exists():
-        restore_state(state, out / "checkpoint.pt")
+        restore_state(state, config, out / "checkpoint.pt")
     started_s, first_step = time.monotonic(), state.step
     step = lambda: run_step(state, training, config)  # noqa: E731
     while state.step < min(config.steps, stop_after or config.steps):
@@ -247,7 +255,7 @@ def train(
         update_average(state, config)
         state.step += 1
         if state.step % config.validate_every == 0 or state.step in (config.steps, stop_after):
-            report(state, validation, out, started_s)
+            report(state, config, validation, out, started_s)
     return write_weights(state, config, out)
 
 
