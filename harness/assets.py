@@ -120,14 +120,14 @@ class AssetStore:
         if self.no_network:
             message = f"{name} is neither in the mirror nor in the cache, and {self.no_network}: {WHAT_TO_DO}"
             raise DataError(message)
-        from requests.exceptions import ConnectionError, HTTPError, Timeout  # noqa: A004
+        from requests.exceptions import ConnectionError, RequestException, Timeout  # noqa: A004
 
         try:
             return download_file(name, self.cache / name)
         except (ConnectionError, Timeout):
             self.no_network = "the network cannot be reached"  # so that the other files are not tried
             return self._download(name)
-        except HTTPError as error:
+        except RequestException as error:
             message = f"cannot download {name} ({error}): {WHAT_TO_DO}"
         except ValueError:
             message = f"the download of {name} has a wrong checksum: try again, or {WHAT_TO_DO}"

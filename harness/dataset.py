@@ -22,6 +22,7 @@ Image = NDArray[np.uint8]
 MAX_PIXELS = 40_000_000
 READABLE_MODES = ("RGB", "L", "P")  # grey and opaque palettes hold RGB colours; the others would lose something
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SIDES = ("source", "target")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
@@ -122,7 +123,7 @@ def open_folder(folder: Path) -> Dataset:
 def open_embedded(reason: str = "") -> Dataset:
     """The embedded set: 100 pairs of 100x100 and four photos of 1280x720, simulated at run time; one split, `all`."""
     pairs, photos = embedded.build_pairs(), embedded.build_photos()
-    parts = [(f"{side}/{name}", image) for name, pair in pairs.items() for side, image in zip("st", pair, strict=True)]
+    parts = [(f"{side}/{name}", image) for name, pair in pairs.items() for side, image in zip(SIDES, pair, strict=True)]
     parts += [(f"photos/{name}", image) for name, image in photos.items()]
     return Dataset(
         name="embedded",
@@ -138,11 +139,11 @@ def open_embedded(reason: str = "") -> Dataset:
 
 def _load_embedded_pair(name: str) -> ImagePair:
     source, target = embedded.build_pairs()[name]
-    return ImagePair(name, source, target)
+    return ImagePair(name, source.copy(), target.copy())  # the originals are kept
 
 
 def _load_embedded_photo(name: str) -> Image:
-    return embedded.build_photos()[name]
+    return embedded.build_photos()[name].copy()
 
 
 def _open_files(
@@ -152,7 +153,7 @@ def _open_files(
     pairs: Mapping[str, tuple[Path, Path]],
     photos: Mapping[str, Path],
 ) -> Dataset:
-    files = [(f"{side}/{key}", path) for key, pair in pairs.items() for side, path in zip("st", pair, strict=True)]
+    files = [(f"{side}/{key}", path) for key, pair in pairs.items() for side, path in zip(SIDES, pair, strict=True)]
     files += [(f"photos/{key}", path) for key, path in photos.items()]
     sha256 = _combine((key, compute_sha256(path)) for key, path in files)
     return Dataset(name, note, sha256, splits, tuple(photos), partial(_load_pair, pairs), partial(_load_photo, photos))
