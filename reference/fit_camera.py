@@ -217,7 +217,7 @@ def main() -> None:
     text = format_camera(camera, residuals, pair_count=len(sources))
     if arguments.write:
         write_atomically(OUTPUT, text.encode())
-    print(text)
+    print(text, end="")
 
 
 if __name__ == "__main__":
