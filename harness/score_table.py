@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from harness.challenge import Challenge, Phase, find_phase
@@ -80,7 +81,10 @@ def find_misprints(printed: Mapping[str, str], fixed: Mapping[str, float], phase
     cells = {column: np.full(len(changes), float(cell)) for column, cell in printed.items()}
     for row, (column, text) in enumerate(changes):
         cells[column][row] = float(text)
-    columns = {**fixed, **{name: values for name, values in cells.items() if name not in phase.scores}}
+    columns: dict[str, npt.ArrayLike] = {
+        **fixed,
+        **{name: values for name, values in cells.items() if name not in phase.scores},
+    }
     try:
         scores = evaluate_scores(phase.scores, columns)
     except ChallengeError:  # a changed digit can leave a formula's domain, say that of a root

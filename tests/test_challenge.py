@@ -1,0 +1,111 @@
+"""Reading challenges: what the shipped one says, and one clear sentence for each fault."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from harness.challenge import FOLDER, find_phase, list_challenges, read_challenge
+from harness.errors import ChallengeError, UsageError
+
+SHIPPED = (FOLDER / "pirm2018b.toml").read_text(encoding="utf-8")
+
+
+def write_changed(folder: Path, old: str, new: str) -> Path:
+    """The shipped challenge with one place changed."""
+    if old not in SHIPPED:
+        raise KeyError(old)
+    path = folder / "changed.toml"
+    path.write_text(SHIPPED.replace(old, new, 1), encoding="utf-8")
+    return path
+
+
+def test_every_shipped_challenge_reads_under_its_own_name() -> None:
+    assert "pirm2018b" in list_challenges()
+    assert [read_challenge(name).name for name in list_challenges()] == list(list_challenges())
+
+
+def test_limits_and_size_are_those_of_the_rules() -> None:
+    challenge = read_challenge("pirm2018b")
+    assert (challenge.limits.memory_bytes, challenge.limits.model_bytes) == (3_500_000_000, 100_000_000)
+    assert (challenge.speed.width_px, challenge.speed.height_px) == (1280, 720)
+
+
+def test_metrics_are_prepared_as_the_official_script_does() -> None:
+    profiles = {p.name: (p.images, p.clip, p.data_range, p.quantize) for p in read_challenge("pirm2018b").metrics}
+    assert profiles == {
+        "psnr": ("pairs", True, 1.0, False),
+        "ms_ssim": ("pairs", False, 255.0, False),
+        "niqe": ("photos", True, 255.0, True),
+    }
+
+
+def test_infinite_psnr_counts_as_an_error_of_half_a_level() -> None:
+    assert read_challenge("pirm2018b").infinite_psnr_db == pytest.approx(20 * math.log10(2 * 255), abs=0.005)
+
+
+def test_baseline_path_is_beside_the_file(tmp_path: Path) -> None:
+    assert read_challenge("pirm2018b").baseline.model == FOLDER / "srcnn.onnx"
+    path = write_changed(tmp_path, 'model = "srcnn.onnx"', 'model = "models/other.onnx"')
+    assert read_challenge(path).baseline.model == (tmp_path / "models" / "other.onnx").resolve()
+
+
+def test_phases_have_three_scores_and_the_recovered_one_says_so() -> None:
+    challenge = read_challenge("pirm2018b")
+    assert {name: list(phase.scores) for name, phase in challenge.phases.items()} == {
+        "validation": ["A", "B", "C"],
+        "test": ["A", "B", "C"],
+    }
+    assert "recovered" in find_phase(challenge, "test").label
+    assert "recovered" in find_phase(challenge, "test").note
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "width_px",
+            "widht_px",
+            r"unknown key 'widht_px' at \[speed\] \(did you mean 'width_px'\?\); known keys: width",
+        ),
+        ("clip = true", "clp = true", r"unknown key 'clp' at \[metrics\.0\].*known keys: name, images, clip"),
+        ("clip = true\n", "", r"key 'clip' is missing at \[metrics\.0\]"),
+        ("niqe = 6.00", "nige = 6.00", r"unknown key 'nige' at \[mos\.pairs\.0\].*known keys: label, niqe, mos"),
+        ('label = "validation phase"', 'lable = "x"', r"unknown key 'lable' at \[phases\.\*\].*label, note, scores"),
+        ("title =", "titel =", r"unknown key 'titel' at the top level \(did you mean 'title'\?\)"),
+        ("clip = true", "clip = 3", r"metrics\.0\.clip: expected bool, got int"),
+        ("load_s = 60.0", 'load_s = "long"', r"limits\.load_s: expected float, got str"),
+        ("load_s = 60.0", "load_s = nan", r"limits\.load_s: expected float > 0"),
+        ("width_px = 1280", "width_px = 0", r"speed\.width_px: expected int >= 1"),
+        ('model = "srcnn.onnx"', "model = 3", r"baseline\.model: expected a path, got int"),
+        ("data_range = 1.0", "data_range = 2.0", r"metrics\.0: data_range is 2\.0, it must be 1\.0 or 255\.0"),
+        ("quantize = false", "quantize = true", r"metrics\.0: quantize = true needs clip = true"),
+        ('images = "pairs"', 'images = "pear"', r"metrics\.0\.images: invalid enum value 'pear'"),
+        ('name = "ms_ssim"', 'name = "psnr"', r"a metric is listed twice"),
+        ("[speed]", "[speed", r"not valid TOML.*line"),
+        ('A = "4*(psnr', 'A = "4*(pnsr', r"phase validation, score A: unknown name 'pnsr' \(did you mean 'psnr'\?\)"),
+        ("min(baseline_time/time, 4)", "min(4)", r"phase validation, score A: min\(\) takes two or more values"),
+    ],
+)
+def test_fault_is_one_sentence_with_file_and_place(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    path = write_changed(tmp_path, old, new)
+    with pytest.raises(ChallengeError, match=expected) as caught:
+        read_challenge(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_a_challenge_error(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ChallengeError, match="not valid TOML"):
+        read_challenge(path)
+
+
+def test_missing_file_and_unknown_names() -> None:
+    with pytest.raises(ChallengeError, match="cannot be read"):
+        read_challenge("nowhere.toml")
+    with pytest.raises(UsageError, match=r"did you mean 'pirm2018b'"):
+        read_challenge("pirm2018")
+    with pytest.raises(UsageError, match="phases of pirm2018b: validation, test"):
+        find_phase(read_challenge("pirm2018b"), "tset")
