@@ -1,0 +1,111 @@
+"""Bootstrap intervals: coverage, pairing, what a block is, and faults."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.statistics import (
+    RESAMPLES,
+    mean_interval,
+    percentile_interval,
+    ratio_interval,
+    resample_means,
+    resample_times,
+    summarise_times,
+    time_interval,
+)
+
+BASELINE = [[200, 210, 190], [220, 240, 230], [205, 205, 205], [200, 199, 198]]
+FAST = [[100, 105, 95], [115, 110, 120], [100, 104, 103], [100, 100, 99]]
+
+
+def test_mean_interval_is_that_of_scipy() -> None:
+    values = np.random.default_rng(1).normal(21, 5, 400)
+    mean, low, high = mean_interval(values)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", rng=3).confidence_interval
+    assert mean == pytest.approx(values.mean(), abs=1e-12)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.05)
+
+
+def test_mean_interval_covers_the_mean_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(2)
+    intervals = [mean_interval(generator.normal(0, 1, 100)) for _ in range(200)]
+    covered = np.mean([low <= 0 <= high for _, low, high in intervals])
+    assert 0.90 <= covered <= 0.99
+
+
+def test_same_values_same_digits() -> None:
+    assert mean_interval([1.0, 2.0, 4.0]) == mean_interval([1.0, 2.0, 4.0])
+    assert ratio_interval(BASELINE, FAST) == ratio_interval(BASELINE, FAST)
+
+
+def test_a_single_value_has_no_interval() -> None:
+    mean, low, high = mean_interval([3.5])
+    assert mean == 3.5
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_columns_are_resampled_together() -> None:
+    values = np.random.default_rng(3).normal(size=50)
+    means = resample_means(np.stack([values, 2 * values + 1], axis=1))
+    assert means.shape == (RESAMPLES, 2)
+    np.testing.assert_allclose(means[:, 1], 2 * means[:, 0] + 1, atol=1e-12)
+    assert means[:, 0].std() > 0
+
+
+def test_ratio_is_the_geometric_mean_of_ratios_of_medians() -> None:
+    ratio, low, high = ratio_interval(BASELINE, FAST)
+    assert ratio == pytest.approx((200 / 100 * 230 / 115 * 205 / 103 * 199 / 100) ** 0.25)
+    assert low <= ratio <= high
+    assert low < high
+
+
+def test_ratio_turned_round_is_the_reciprocal() -> None:
+    ratio, low, high = ratio_interval(BASELINE, FAST)
+    other, other_low, other_high = ratio_interval(FAST, BASELINE)
+    assert (1 / other, 1 / other_high, 1 / other_low) == pytest.approx((ratio, low, high), rel=1e-4)
+
+
+def test_a_bias_shared_by_a_block_leaves_the_ratio_alone() -> None:
+    factors = (1, 3, 2, 5)
+    biased = [
+        [[run * f for run in block] for block, f in zip(blocks, factors, strict=True)] for blocks in (BASELINE, FAST)
+    ]
+    assert ratio_interval(*biased) == pytest.approx(ratio_interval(BASELINE, FAST))
+
+
+def test_one_block_resamples_its_runs() -> None:
+    ratio, low, high = ratio_interval(BASELINE[:1], FAST[:1])
+    assert ratio == pytest.approx(2)
+    assert low == pytest.approx(190 / 105)
+    assert high == pytest.approx(210 / 95)
+
+
+def test_times_agree_with_their_ratio() -> None:
+    baseline_ns, own_ns = summarise_times(BASELINE, FAST)
+    assert baseline_ns / own_ns == pytest.approx(ratio_interval(BASELINE, FAST)[0])
+    assert time_interval(FAST)[0] == pytest.approx(own_ns)
+    assert time_interval(FAST)[1:] == pytest.approx(percentile_interval(resample_times(BASELINE, FAST)[:, 1]))
+
+
+@pytest.mark.parametrize(
+    ("baseline", "own", "expected"),
+    [
+        ([], [], "as many blocks as the baseline's, at least one, got 0 and 0"),
+        (BASELINE, FAST[:2], "got 2 and 4"),
+        ([[1]], [[]], "positive times"),
+        ([[1]], [[3, 0]], r"positive times in ns, got \(3, 0\)"),
+    ],
+)
+def test_faulty_blocks(baseline: list[list[int]], own: list[list[int]], expected: str) -> None:
+    with pytest.raises(ValueError, match=expected):
+        ratio_interval(baseline, own)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan], [1.0, math.inf]])
+def test_faulty_values(values: list[float]) -> None:
+    with pytest.raises(ValueError, match="values must be"):
+        mean_interval(values)
