@@ -103,7 +103,7 @@ def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | N
     submission = describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
     record = functools.partial(Record, FORMAT_VERSION, evaluation.challenge.name, environment=environment)
     try:
-        submission, cost = validate(folder, evaluation)
+        submission, cost = validate(folder, evaluation.challenge)
         quality, memory = measure_quality(folder, submission, evaluation, split=split, on_progress=on_progress)
         timing = None
         if evaluation.plan is not None:
@@ -128,9 +128,8 @@ def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
     return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"
 
 
-def validate(folder: SubmissionFolder, evaluation: Evaluation) -> tuple[Submission, Cost]:
+def validate(folder: SubmissionFolder, challenge: Challenge) -> tuple[Submission, Cost]:
     """The static checks: size, operators, one float32 input and output, free height and width."""
-    challenge = evaluation.challenge
     sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
         graph = process.inspect(
@@ -154,7 +153,8 @@ def measure_quality(
     dataset, limits = evaluation.dataset, evaluation.limits
     names = dataset.list_names(split)
     total = len(dataset.photos) + len(names)
-    photos, pairs = [], []
+    photos: list[ImageScore] = []
+    pairs: list[ImageScore] = []
     with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
         process.load(
             folder.model_path, runtime=submission.runtime, threads=evaluation.threads, deadline_s=limits.load_s

@@ -1,13 +1,15 @@
 """Figures of the leaderboard, drawn with matplotlib."""
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any
+
+import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
 
-if TYPE_CHECKING:
-    import pandas as pd
+AXES = {"x": "speed_up", "y": "psnr"}
+TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def render_speed_quality(board: Board, challenge: Challenge) -> bytes | None:
@@ -32,12 +34,8 @@ def render_speed_quality(board: Board, challenge: Challenge) -> bytes | None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    ticks = [
-        t
-        for t in (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
-        if 0.6 * frame["speed_up"].min() < t < 1.7 * frame["speed_up"].max()
-    ]
-    axes.set_xticks(ticks)
+    low, high = frame["speed_up"].min(), frame["speed_up"].max()
+    axes.set_xticks([tick for tick in TICKS if 0.6 * low < tick < 1.7 * high])
     axes.margins(x=0.12, y=0.1)
     axes.set_xlabel(f"Speed relative to {challenge.baseline.label} in the same run (right is faster)")
     axes.set_ylabel("PSNR (dB)")
@@ -53,13 +51,9 @@ def render_speed_quality(board: Board, challenge: Challenge) -> bytes | None:
     return buffer.getvalue()
 
 
-AXES = {"x": "speed_up", "y": "psnr"}
-
-
-def draw_front(axes: object, frame: "pd.DataFrame") -> None:
+def draw_front(axes: Any, frame: pd.DataFrame) -> None:
     """A line through the submissions that no other beats in both speed and PSNR."""
     ordered = frame.sort_values("speed_up", ascending=False)
     front = ordered[ordered["psnr"] >= ordered["psnr"].cummax()]
-    axes.plot(  # type: ignore[attr-defined]
-        front["speed_up"], front["psnr"], "--", color="#d55e00", linewidth=1, label="not beaten in both", zorder=1
-    )
+    style = {"color": "#d55e00", "linewidth": 1, "zorder": 1}
+    axes.plot(front["speed_up"], front["psnr"], "--", label="not beaten in both", **style)

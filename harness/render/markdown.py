@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,38 +12,46 @@ from harness.records import Record
 
 FIGURE = "figures/speed_quality.png"
 
-Row = Mapping[str, object]
+Row = Mapping[Any, Any]
 
 
-def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> str:
+def render_leaderboard(
+    boards: Sequence[Board], records: Sequence[Record], challenge: Challenge, *, with_figure: bool
+) -> str:
     """The whole page; the first board is the main one."""
     parts = [f"# Leaderboard: {challenge.title}", render_summary(boards, challenge)]
+    if with_figure:
+        parts.append(f"![Speed against PSNR of every submission]({FIGURE})")
     parts += [render_board(board) for board in boards]
     parts += [render_failures(records), render_runs(records), render_method(boards, records, challenge)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
-    """What the page shows, in a paragraph; a picture of it where there is something to show."""
+    """What the page shows, in a paragraph."""
     if not boards:
         return "No submission has a result yet: `python -m harness run submissions/NAME` makes one."
     board = boards[0]
     first = next(iter(board.phase.scores))
-    text = (
+    return (
         f"Ranked by Score {first} of the {board.phase.label} of [{challenge.name}]({challenge.url}), on the dataset "
         f"**{board.dataset}**. {board.dataset_note}\n\nAll figures are measured here, except MOS (est.), which is "
         "estimated from NIQE. Brackets hold 95 % intervals. The published figures stand in [tables.md](tables.md)."
     )
-    return f"{text}\n\n![Speed against PSNR of every submission]({FIGURE})"
 
 
 def render_board(board: Board) -> str:
     """One split's table."""
     trained = "pairs that no submission here was trained on" if board.split == "test" else "pairs"
     heading = f"## Split `{board.split}`: {board.pair_count} {trained}"
-    rows = [render_row(row, board) for row in board.frame.to_dict("records")]
-    table: str = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+    table: str = pd.DataFrame(render_rows(board)).to_markdown(index=False, disable_numparse=True)
     return f"{heading}\n\n{table}"
+
+
+def render_rows(board: Board) -> list[dict[str, str]]:
+    """Every row's cells by column heading."""
+    rows = board.frame.itertuples(index=False)
+    return [render_row(dict(zip(board.frame, row, strict=True)), board) for row in rows]
 
 
 def render_row(row: Row, board: Board) -> dict[str, str]:
@@ -130,21 +139,23 @@ def render_method(boards: Sequence[Board], records: Sequence[Record], challenge:
     threads = sorted({record.timing.threads for record in records if record.timing})
     formulas = "\n".join(f"  - Score {name} = `{formula}`" for name, formula in board.phase.scores.items())
     pairs = ", ".join(f"{pair.label} {pair.niqe:g} -> {pair.mos:g}" for pair in challenge.mos.pairs)
+    size = f"{speed.width_px}x{speed.height_px}"
     return f"""## How each number is made
 
-- **PSNR, MS-SSIM**: mean over the split's pairs, by the challenge's own formulas. An infinite PSNR (output and target \
-are the same) counts as {challenge.infinite_psnr_db:g} dB; "(n inf)" says how often that happened.
-- **NIQE**: mean over {board.photo_count} photos of {speed.width_px}x{speed.height_px}, of the output as an 8-bit photo; \
-lower is better. With so few photos its interval is rough.
-- **MOS (est.)**: a straight line through published pairs of NIQE and MOS ({pairs}), made on {challenge.mos.image_set}. \
-{challenge.mos.note}
-- **Time**: one {speed.width_px}x{speed.height_px} photo on {"/".join(map(str, threads)) or "?"} CPU threads; the median of \
-each pair of fresh processes, averaged geometrically. **Speed-up**: {challenge.baseline.label}'s time in the same blocks \
-over it; only this ratio carries over to other machines.
-- **Peak RAM**: the kernel's mark (VmHWM) of the model's process while it enhances {speed.width_px}x{speed.height_px} \
-photos; the limit is {challenge.limits.memory_bytes / 1e9:g} GB. **Multiply-adds** at that size: convolutions and matrix \
-products, one multiply-add counted as one; "unknown" where an operator is not known to the counter.
-- **Scores**, {board.phase.label}. {board.phase.note} `time` and `baseline_time` are the columns above.
+- **PSNR, MS-SSIM**: mean over the split's pairs, by the challenge's own formulas. An infinite PSNR (output and target
+  are the same) counts as {challenge.infinite_psnr_db:g} dB; "(n inf)" says how often that happened.
+- **NIQE**: mean over {board.photo_count} photos of {size}, of the output as an 8-bit photo; lower is better.
+  With so few photos its interval is rough.
+- **MOS (est.)**: a straight line through published pairs of NIQE and MOS ({pairs}),
+  made on {challenge.mos.image_set}. {challenge.mos.note}
+- **Time**: one {size} photo on {"/".join(map(str, threads)) or "?"} CPU threads; the median of each pair of fresh
+  processes, averaged geometrically. **Speed-up**: {challenge.baseline.label}'s time in the same blocks over it;
+  only this ratio carries over to other machines.
+- **Peak RAM**: the kernel's mark (VmHWM) of the model's process while it enhances photos of {size};
+  the limit is {challenge.limits.memory_bytes / 1e9:g} GB.
+- **Multiply-adds** at {size}: convolutions and matrix products, one multiply-add counted as one; "unknown" where an
+  operator is not known to the counter.
+- **Scores**, {board.phase.label}. {board.phase.note} `time` and `baseline_time` are the times above.
 {formulas}
-- **Intervals**: 95 %, percentile bootstrap (seeded) over images, and over pairs of processes for time; scores carry both. \
-A record made on a larger split stands on a smaller board with the smaller board's images only."""
+- **Intervals**: 95 %, percentile bootstrap (seeded) over images, and over pairs of processes for time; scores carry
+  both. A record made on a larger split stands on a smaller board with the smaller board's images only."""

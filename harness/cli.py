@@ -1,0 +1,251 @@
+"""The commands: each parses its options, calls the package, and prints what came of it."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness import __version__
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    help="Evaluate and rank image-enhancement models by quality and cost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False, soft_wrap=True)
+log = Console(stderr=True, highlight=False, soft_wrap=True)
+
+SubmissionDirs = Annotated[list[Path] | None, typer.Argument(help="Submission folders; none: all of ./submissions.")]
+ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
+DatasetName = Annotated[
+    str | None,
+    typer.Option("--dataset", help="pirm2018b, embedded or a folder; by default the first that can be had."),
+]
+AssetsDir = Annotated[
+    Path | None,
+    typer.Option("--assets", help="A mirror of the upstream files, laid out as OWNER/REPO/path (or HARNESS_ASSETS)."),
+]
+ReportsDir = Annotated[Path, typer.Option("--reports", help="Where records and reports are kept.")]
+PhaseName = Annotated[str, typer.Option("--phase", help="Whose score formulas to use: validation or test.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; by default the physical cores.")]
+
+REPORTS = Path("reports")
+
+
+def main() -> None:
+    """Run a command; a HarnessError becomes one sentence and an exit code."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        app()
+    except HarnessError as error:
+        log.print(f"error: {error}", style="bold red", markup=False)
+        sys.exit(error.exit_code)
+
+
+@app.command()
+def run(
+    submissions: SubmissionDirs = None,
+    challenge: ChallengeName = "pirm2018b",
+    dataset: DatasetName = None,
+    split: Annotated[str | None, typer.Option(help="A split; by default the largest not trained on.")] = None,
+    assets: AssetsDir = None,
+    reports: ReportsDir = REPORTS,
+    threads: Threads = None,
+    timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
+) -> None:
+    """Evaluate submissions and write the leaderboard."""
+    from harness import archive, session
+    from harness.assets import open_store
+    from harness.challenge import read_challenge
+    from harness.render.terminal import render_board
+    from harness.reporting import write_leaderboard
+
+    rules = read_challenge(challenge)
+    folders, faults = session.read_folders(submissions)
+    archive.check_writable(reports)
+    with show_progress() as progress:
+        evaluation, notes = session.prepare_evaluation(
+            rules, dataset, open_store(assets), threads=threads, timing=timing, on_progress=progress
+        )
+        log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+        for folder in folders:
+            outcome = session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=progress)
+            log.print(outcome.sentence, markup=False)
+            faults += outcome.faults
+        progress("writing reports", 0, 1)
+        boards = write_leaderboard(reports, evaluation.dataset.name, rules)
+    for board in boards:
+        out.print(render_board(board))
+    out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
+    session.raise_first(faults)
+
+
+@app.command()
+def leaderboard(
+    challenge: ChallengeName = "pirm2018b",
+    dataset: DatasetName = None,
+    reports: ReportsDir = REPORTS,
+    phase: PhaseName = "validation",
+) -> None:
+    """Write the leaderboard anew from the stored records."""
+    from harness.challenge import read_challenge
+    from harness.render.terminal import render_board
+    from harness.reporting import choose_dataset, write_leaderboard
+
+    rules = read_challenge(challenge)
+    for board in write_leaderboard(reports, choose_dataset(reports, dataset, rules), rules, phase=phase):
+        out.print(render_board(board))
+    out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
+
+
+@app.command()
+def tables(challenge: ChallengeName = "pirm2018b", dataset: DatasetName = None, reports: ReportsDir = REPORTS) -> None:
+    """Write the paper's tables, published beside measured."""
+    from harness.challenge import read_challenge
+    from harness.reporting import choose_dataset, write_tables
+
+    rules = read_challenge(challenge)
+    out.print(f"Written: {write_tables(reports, choose_dataset(reports, dataset, rules), rules)}", markup=False)
+
+
+@app.command()
+def check(
+    submissions: SubmissionDirs = None,
+    challenge: ChallengeName = "pirm2018b",
+    dataset: DatasetName = None,
+    assets: AssetsDir = None,
+    reports: ReportsDir = REPORTS,
+    threads: Threads = None,
+) -> None:
+    """Recompute quality and compare it with the stored records; exit code 1 when something got worse."""
+    from harness import session
+    from harness.assets import open_store
+    from harness.challenge import read_challenge
+    from harness.reporting import check_leaderboard
+
+    rules = read_challenge(challenge)
+    folders, faults = session.read_folders(submissions)
+    with show_progress() as progress:
+        evaluation, notes = session.prepare_evaluation(
+            rules, dataset, open_store(assets), threads=threads, timing=False, on_progress=progress
+        )
+        log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+        for folder in folders:
+            outcome = session.check_submission(folder, evaluation, reports_dir=reports, on_progress=progress)
+            log.print(outcome.sentence, markup=False)
+            faults += outcome.faults
+    check_leaderboard(reports, rules)
+    session.raise_first(faults)
+    out.print("Nothing got worse, and the leaderboard follows from the records.")
+
+
+@app.command()
+def validate(
+    submission: Annotated[Path, typer.Argument(help="A submission's folder.")], challenge: ChallengeName = "pirm2018b"
+) -> None:
+    """Check a submission's folder and graph without running the model."""
+    from harness.challenge import read_challenge
+    from harness.evaluate import validate as validate_folder
+    from harness.submission import read_submission
+
+    folder = read_submission(submission)
+    described, cost = validate_folder(folder, read_challenge(challenge))
+    work = "unknown" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.1f} G"
+    out.print(
+        f"{folder.name} is valid: {described.layout}, {cost.model_bytes / 1e6:.2f} MB, "
+        f"{cost.parameters:,} parameters, {work} multiply-adds at the timed size.",
+        markup=False,
+    )
+
+
+@app.command()
+def metric(
+    name: Annotated[str, typer.Argument(help="psnr, ssim, ms_ssim or niqe.")],
+    image: Annotated[Path, typer.Argument(help="The image to judge.")],
+    target: Annotated[Path | None, typer.Argument(help="What it should look like, for all but niqe.")] = None,
+    assets: AssetsDir = None,
+) -> None:
+    """Print one metric's value for 8-bit images."""
+    from harness.assets import open_store
+    from harness.session import measure_files
+
+    out.print(measure_files(name, image, target, open_store(assets)), markup=False)
+
+
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(help="A CSV file of published columns, or published:final.")],
+    challenge: ChallengeName = "pirm2018b",
+    phase: PhaseName = "validation",
+) -> None:
+    """Score a table of published columns, and compare with the scores it prints."""
+    from harness.challenge import find_phase, read_challenge
+    from harness.score_table import score_table
+
+    rules = read_challenge(challenge)
+    scored = score_table(file, rules, phase)
+    out.print(f"{find_phase(rules, phase).label}: {find_phase(rules, phase).note}", markup=False)
+    out.print(scored.frame.to_markdown(index=False, floatfmt=".4g"), markup=False)
+    out.print(*scored.notes, *scored.findings, sep="\n", markup=False)
+
+
+@app.command()
+def fetch(
+    groups: Annotated[list[str] | None, typer.Argument(help="Groups of files; `harness list` names them.")] = None,
+    assets: AssetsDir = None,
+) -> None:
+    """Download the upstream files that are missing, each checked by its sha256."""
+    from harness.assets import find_pristine_model, open_store
+
+    store = open_store(assets)
+    with show_progress() as progress:
+        for group in groups or ["pirm2018b", "weights", "niqe"]:
+            if group == "niqe":
+                find_pristine_model(store)
+            else:
+                store.fetch(group, lambda done, total, group=group: progress(group, done, total))  # type: ignore[misc]
+            out.print(f"{group}: all files are there.", markup=False)
+
+
+@app.command("list")
+def list_known() -> None:
+    """Name the challenges, datasets, groups of files and metrics that can be given to other commands."""
+    from harness.assets import GROUPS
+    from harness.challenge import list_challenges
+    from harness.metrics import METRICS
+
+    known = {
+        "challenges": list_challenges(),
+        "datasets": ("pirm2018b", "embedded", "or a folder with source/, target/ and photos/"),
+        "groups of files": GROUPS,
+        "metrics": (metric.name for metric in METRICS),
+    }
+    for kind, names in known.items():
+        out.print(f"{kind}: {', '.join(names)}", markup=False)
+
+
+@app.callback(invoke_without_command=True)
+def show_version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Options that come before a command."""
+    if version:
+        out.print(f"harness {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal; nothing elsewhere, where the sentence after each submission has to do."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

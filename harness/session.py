@@ -1,0 +1,156 @@
+"""What the commands do with several submissions: read them, evaluate each, keep its record, remember what failed."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from harness.archive import locate_record, read_record, write_record
+from harness.assets import AssetStore, find_pristine_model
+from harness.challenge import Challenge
+from harness.dataset import open_dataset, read_image
+from harness.environment import count_cpus
+from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
+from harness.evaluate import Evaluation, Progress, bind_metrics, evaluate
+from harness.metrics import get_metric
+from harness.metrics.niqe import load_pristine_model
+from harness.records import Record
+from harness.regression import compare_records, describe_regressions
+from harness.submission import MANIFEST, SubmissionFolder, read_submission
+from harness.timing import TimingPlan
+
+SUBMISSIONS = Path("submissions")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What to say of one submission, and the faults that make the command fail in the end."""
+
+    sentence: str
+    faults: tuple[HarnessError, ...] = ()
+
+
+def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], list[HarnessError]]:
+    """The submissions in these folders, or in all of ./submissions; a faulty one does not keep the others back."""
+    if not paths:
+        paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
+        if not paths:
+            raise UsageError(f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}.")
+    folders: dict[str, SubmissionFolder] = {}
+    faults: list[HarnessError] = []
+    for path in paths:
+        try:
+            folder = read_submission(path)
+        except SubmissionError as error:
+            faults.append(error)
+            continue
+        if folder.name in folders:
+            raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
+        folders[folder.name] = folder
+    if not folders:
+        raise_first(faults)
+    return list(folders.values()), faults
+
+
+def prepare_evaluation(
+    challenge: Challenge,
+    dataset_name: str | None,
+    store: AssetStore,
+    *,
+    threads: int | None,
+    timing: bool,
+    on_progress: Progress,
+) -> tuple[Evaluation, list[str]]:
+    """Open the dataset and bind the metrics; also sentences on what had to be left out."""
+    dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
+    metrics, missing = bind_metrics(challenge, store)
+    threads = threads or count_cores()
+    plan = TimingPlan(threads=threads) if timing and dataset.photos else None
+    return Evaluation(challenge, dataset, metrics, plan, threads), [missing] if missing else []
+
+
+def count_cores() -> int:
+    """Physical cores, as far as this process may use them."""
+    return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
+
+
+def run_submission(
+    folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, reports_dir: Path, on_progress: Progress
+) -> Outcome:
+    """Evaluate one submission and keep its record. A failure never replaces a result."""
+    record = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+    if record.failure is None:
+        write_record(path, record)
+        return Outcome(f"{folder.name}: done.")
+    kept = path.exists() and read_record(path).status == "ok"
+    if not kept:
+        write_record(path, record)
+    sentence = f"{folder.name}: {record.status}: {record.failure.message}"
+    if kept:
+        sentence += f" Its earlier result in {path} is kept."
+    return Outcome(sentence, () if record.status == "unavailable" else (describe_failure(record),))
+
+
+def check_submission(
+    folder: SubmissionFolder, evaluation: Evaluation, *, reports_dir: Path, on_progress: Progress
+) -> Outcome:
+    """Measure quality again and hold it against the stored record; nothing is written."""
+    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+    if not path.exists():
+        return Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one.")
+    before = read_record(path)
+    if before.quality is None:
+        return Outcome(f"{folder.name}: its record holds no result to compare.")
+    split = before.quality.split
+    after = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+    if after.status == "unavailable":
+        return Outcome(f"{folder.name}: not compared, its weights are not available here.")
+    try:
+        regressions = compare_records(before, after, evaluation.challenge)
+    except RecordError as error:
+        return Outcome(str(error), (error,))
+    if regressions:
+        sentence = describe_regressions(regressions)
+        return Outcome(sentence, (RegressionError(sentence),))
+    return Outcome(f"{folder.name}: as recorded.")
+
+
+def label_progress(folder: SubmissionFolder, on_progress: Progress) -> Progress:
+    """Name the submission before the stage."""
+    return lambda stage, done, total: on_progress(f"{folder.name}: {stage}", done, total)
+
+
+def describe_failure(record: Record) -> SubmissionError:
+    """A stored failure as the error that a command ends with."""
+    message = record.failure.message if record.failure else record.status
+    return SubmissionError(f"{record.submission.name}: {message}")
+
+
+def raise_first(faults: Sequence[HarnessError]) -> None:
+    """End with the first fault, after all that could be done was done."""
+    if faults:
+        if len(faults) == 1:
+            raise faults[0]
+        more = "".join(f"\nerror: {fault}" for fault in faults[1:])
+        raise type(faults[0])(f"{faults[0]}{more}")
+
+
+def measure_files(name: str, image: Path, target: Path | None, store: AssetStore) -> float:
+    """One metric of an 8-bit image (and its target), as stored: no clipping, data range 255."""
+    metric = get_metric(name)
+    if metric.needs_target != (target is not None):
+        raise UsageError(
+            f"{metric.label} {'compares IMAGE with a TARGET' if metric.needs_target else 'takes no TARGET'}."
+        )
+    images: list[np.ndarray] = [read_image(path) for path in (image, target) if path is not None]
+    compute = metric.compute
+    if name == "niqe":
+        compute = functools.partial(compute, pristine=load_pristine_model(find_pristine_model(store)))
+    try:
+        return compute(*images, data_range=255)
+    except ValueError as error:
+        raise DataError(f"{metric.label} of {' and '.join(str(p) for p in (image, target) if p)}: {error}") from None
