@@ -83,9 +83,8 @@ def _convert(module: nn.Module) -> onnx.ModelProto:
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     example = torch.rand(1, EXAMPLE_HEIGHT_PX, EXAMPLE_WIDTH_PX, 3, generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning
-        )  # torch warns of itself
+        # torch warns of its own code
+        warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning)
         program = torch.onnx.export(
             module,
             (example,),
