@@ -1,0 +1,60 @@
+# make leaderboard   evaluate every folder of submissions/ and write reports/   (the main job)
+# make test          the whole test suite
+# make check         ruff, mypy
+# make regression    recompute quality and compare it with the committed records
+# Each sets itself up in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+PUBLISHED := srcnn resnet_8_32 dped
+MISSING := $(strip $(foreach name,$(PUBLISHED),$(if $(wildcard submissions/$(name)/model.onnx),,$(name))))
+
+# a mirror of the upstream files beside the checkout serves where HARNESS_ASSETS names none
+MIRROR := $(abspath $(wildcard ../shared/assets))
+ifneq ($(MIRROR),)
+export HARNESS_ASSETS ?= $(MIRROR)
+endif
+export ORT_DISABLE_TELEMETRY := 1
+
+.PHONY: leaderboard baselines test regression check clean
+
+leaderboard: $(VENV)/core.stamp
+ifneq ($(MISSING),)
+	@if $(BIN)/harness fetch weights; then $(MAKE) --no-print-directory baselines; \
+	else echo "Going on without the published baselines: $(MISSING)."; fi
+endif
+	$(BIN)/harness run
+	$(BIN)/harness tables
+
+baselines: $(VENV)/reference.stamp
+	$(BIN)/python -m reference.build --if-available $(PUBLISHED)
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest
+
+# needs the files of the dataset that the records were made on: a mirror, the cache, or a network
+regression: $(VENV)/core.stamp
+	$(BIN)/harness check
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/core.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) .
+	touch $@
+
+$(VENV)/reference.stamp: $(VENV)/core.stamp
+	$(INSTALL) '.[reference]'
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/reference.stamp
+	$(INSTALL) '.[reference,iqa,test,dev]'
+	touch $@
