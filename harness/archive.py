@@ -1,13 +1,11 @@
 """Records on disk: `RECORDS/DATASET/NAME.json`, written whole or not at all."""
 
-import os
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import RecordError
+from harness.files import write_atomically
 from harness.records import FORMAT_VERSION, Record
 
 
@@ -17,34 +15,22 @@ def locate_record(records_dir: Path, *, dataset: str, name: str) -> Path:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record atomically. Raises RecordError where the folder cannot be written."""
+    """Replace a record in one step. Raises RecordError where the folder cannot be written."""
     write_text(path, msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's text in one step: a reader or a crash sees the old or the new, never a part."""
+    """Replace a report's text in one step. Raises RecordError where the folder cannot be written."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step. Raises RecordError where the folder cannot be written."""
+    """Replace a report's content in one step. Raises RecordError where the folder cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_atomically(path, content)
     except OSError as error:
-        raise RecordError(
-            f"{path} cannot be written ({error.strerror}); choose another folder with --reports."
-        ) from error
+        reason = error.strerror or error
+        raise RecordError(f"{path} cannot be written ({reason}); choose another folder with --reports.") from error
 
 
 def check_writable(folder: Path) -> None:
@@ -61,12 +47,13 @@ def read_record(path: Path) -> Record:
         version = msgspec.json.decode(content, type=_Versioned).format_version
         if version != FORMAT_VERSION:
             raise RecordError(
-                f"{path} has format version {version}, this harness reads {FORMAT_VERSION}; run it again."
+                f"{path} has format version {version}, but this harness reads {FORMAT_VERSION}; "
+                "run the submission again."
             )
         return msgspec.json.decode(content, type=Record)
     except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}).") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error}); restore it.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is no whole record ({error}); restore it or run the submission again.") from error
 
 
@@ -75,10 +62,19 @@ class _Versioned(msgspec.Struct):
 
 
 def read_records(folder: Path) -> tuple[Record, ...]:
-    """All records of one dataset's folder, by name. Raises RecordError for the first that does not hold."""
-    return tuple(read_record(path) for path in sorted(folder.glob("*.json")))
+    """All records of one dataset's folder, by file name.
+
+    Raises RecordError for the first that does not hold, and for one under another submission's name: it is a copy.
+    """
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        record = read_record(path)
+        if record.submission.name != path.stem:
+            raise RecordError(f"{path} is the record of {record.submission.name!r}; remove or rename the file.")
+        records.append(record)
+    return tuple(records)
 
 
-def list_datasets(records_dir: Path) -> Iterable[Path]:
-    """The folders of the datasets that have records."""
-    return sorted(path.parent for path in {p.parent: p for p in records_dir.glob("*/*.json")}.values())
+def list_datasets(records_dir: Path) -> list[Path]:
+    """The folders of the datasets that have records, by name."""
+    return sorted({path.parent for path in records_dir.glob("*/*.json")})

@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import DataError, UsageError
+from harness.files import write_atomically
 
 COMMITS = {
     "aiff22/ai-challenge": "6dc52ac4ebca74391fa24def015896c98dba5b4f",
@@ -199,17 +200,9 @@ def extract_pristine_model(path: Path) -> bool:
             return False
     if hashlib.sha256(content).hexdigest() != PRISTINE_NPZ_SHA256:
         return False
-    write_atomically(path, content)
-    return True
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """The file appears complete or not at all; DataError where the folder cannot be written."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-            stream.write(content)
-        Path(stream.name).replace(path)
+        write_atomically(path, content)
     except OSError as error:
-        message = f"cannot store {path} ({error.strerror}): make the folder writable"
+        message = f"cannot store {path} ({error.strerror or error}): make the folder writable"
         raise DataError(message) from error
+    return True

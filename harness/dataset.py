@@ -27,6 +27,12 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
 PHOTOS = "aiff22/ai-challenge/dped/HD_res"
+PIRM2018B_SPLITS: Mapping[str, tuple[str, ...]] = {
+    "all": tuple(str(number) for number in range(400)),
+    "test": tuple(str(number) for number in range(0, 400, 4)),
+    "train": tuple(str(number) for number in range(400) if number % 4),
+}
+"""Ours: the challenge's pack has no splits. `test` is each fourth pair, `train` the other 300."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +92,14 @@ def _open_best(store: AssetStore, on_progress: Progress | None) -> Dataset:
 
 
 def open_pirm2018b(store: AssetStore) -> Dataset:
-    """The validation pack of PIRM 2018, track B: 400 pairs of 100x100 and four photos of 1280x720.
-
-    The challenge has no training split of its own here: `test` is each fourth pair, `train` the other 300.
-    """
-    names = tuple(str(number) for number in range(400))
+    """The validation pack of PIRM 2018, track B: 400 pairs of 100x100 and four photos of 1280x720."""
+    names = PIRM2018B_SPLITS["all"]
     pairs = {n: (store.find(f"{PATCHES}/iphone/{n}.jpg"), store.find(f"{PATCHES}/canon/{n}.jpg")) for n in names}
     photos = {str(number): store.find(f"{PHOTOS}/{number}.png") for number in range(4)}
-    test = tuple(n for n in names if int(n) % 4 == 0)
-    train = tuple(n for n in names if int(n) % 4 != 0)
     return _open_files(
         "pirm2018b",
         "The 400 validation pairs of PIRM 2018 (DPED, iPhone to Canon) and its four photos.",
-        {"all": names, "test": test, "train": train},
+        PIRM2018B_SPLITS,
         pairs,
         photos,
     )

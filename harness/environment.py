@@ -10,6 +10,9 @@ from pathlib import Path
 from harness.records import Environment
 
 PACKAGES = ("numpy", "scipy", "onnxruntime", "onnx", "pillow", "scikit-image")
+"""Those whose version can change a digit or a time."""
+CHECKOUT = Path(__file__).parent.parent
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def describe_environment() -> Environment:
@@ -23,7 +26,7 @@ def describe_environment() -> Environment:
         cpu_count=count_cpus(),
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages={name: metadata.version(name) for name in PACKAGES},
+        packages=find_versions(),
     )
 
 
@@ -33,22 +36,33 @@ def count_cpus() -> int:
 
 
 def read_cpu_model() -> str:
-    """The processor's name as the kernel gives it."""
+    """The processor's name as the kernel gives it, else its architecture."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
 
 
+def find_versions() -> dict[str, str]:
+    """Versions of PACKAGES; one that is installed under another name (onnxruntime-gpu, say) is left out."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
 def run_git(*arguments: str) -> str:
     """One git answer about the package's own checkout; empty where there is no git or no checkout."""
-    folder = Path(__file__).parent.parent
-    if not (folder / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         return ""
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)  # noqa: S607
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip()

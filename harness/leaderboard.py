@@ -5,9 +5,10 @@ bootstrap over images (and over pairs of processes for time), drawn alike for ev
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -34,10 +35,13 @@ class Board:
 
     dataset: str
     dataset_note: str
+    dataset_sha256: str
     split: str
     pair_count: int
     photo_count: int
+    challenge: Challenge
     phase: Phase
+    mos_fit: MosFit
     frame: pd.DataFrame
 
 
@@ -61,15 +65,35 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     Records of several datasets, or of two versions of one, are a RecordError: they never share a table.
     """
     measured = [(record, record.quality) for record in records if record.quality is not None]
-    if len({quality.dataset_sha256 for _, quality in measured}) > 1:
-        names = ", ".join(sorted(record.submission.name for record, _ in measured))
-        raise RecordError(f"the records of {names} were made on different versions of their dataset; run them again.")
-    splits = {quality.split: tuple(pair.image for pair in quality.pairs) for _, quality in measured}
+    qualities = {record.submission.name: quality for record, quality in measured}
+    check_same_dataset(qualities)
     boards = []
-    for split, images in splits.items():
+    for split, images in collect_splits(qualities).items():
         entries = [(r, restrict_quality(q, images, split)) for r, q in measured if contains(q, images)]
         boards.append(build_board(entries, challenge, find_phase(challenge, phase)))
-    return tuple(sorted(boards, key=lambda board: (-len(board.frame), board.pair_count)))
+    return tuple(sorted(boards, key=lambda board: (-len(board.frame), board.pair_count, board.split)))
+
+
+def check_same_dataset(qualities: Mapping[str, Quality]) -> None:
+    """Raise RecordError unless all submissions' values are of one version of one dataset."""
+    versions: dict[tuple[str, str], str] = {}
+    for name, quality in qualities.items():
+        versions.setdefault((quality.dataset, quality.dataset_sha256), name)
+    if len(versions) > 1:
+        examples = "; ".join(f"{name} on {dataset} {sha256[:12]}" for (dataset, sha256), name in versions.items())
+        raise RecordError(f"records were made on different datasets or versions of one ({examples}); run them again.")
+
+
+def collect_splits(qualities: Mapping[str, Quality]) -> dict[str, tuple[str, ...]]:
+    """The images of each split; RecordError where two submissions' records disagree about a split's images."""
+    splits: dict[str, tuple[str, ...]] = {}
+    for name, quality in qualities.items():
+        images = tuple(pair.image for pair in quality.pairs)
+        if set(splits.setdefault(quality.split, images)) != set(images):
+            raise RecordError(
+                f"the record of {name} has other images of the split {quality.split} than the others; run it again."
+            )
+    return splits
 
 
 def contains(quality: Quality, images: Sequence[str]) -> bool:
@@ -80,14 +104,7 @@ def contains(quality: Quality, images: Sequence[str]) -> bool:
 def restrict_quality(quality: Quality, images: Sequence[str], split: str) -> Quality:
     """The same values for some of the pairs only, in the order given."""
     pairs = {pair.image: pair for pair in quality.pairs}
-    return Quality(
-        dataset=quality.dataset,
-        dataset_note=quality.dataset_note,
-        dataset_sha256=quality.dataset_sha256,
-        split=split,
-        pairs=tuple(pairs[image] for image in images),
-        photos=quality.photos,
-    )
+    return msgspec.structs.replace(quality, split=split, pairs=tuple(pairs[image] for image in images))
 
 
 def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge, phase: Phase) -> Board:
@@ -99,7 +116,16 @@ def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge,
     frame.insert(0, "rank", frame[first].rank(method="min", ascending=False))
     quality = entries[0][1]
     return Board(
-        quality.dataset, quality.dataset_note, quality.split, len(quality.pairs), len(quality.photos), phase, frame
+        dataset=quality.dataset,
+        dataset_note=quality.dataset_note,
+        dataset_sha256=quality.dataset_sha256,
+        split=quality.split,
+        pair_count=len(quality.pairs),
+        photo_count=len(quality.photos),
+        challenge=challenge,
+        phase=phase,
+        mos_fit=fit,
+        frame=frame,
     )
 
 
@@ -108,7 +134,7 @@ def build_row(
 ) -> dict[str, str | float | int | None]:
     """All figures of one submission; X_low and X_high beside X are its 95 % interval.
 
-    psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; a figure that was not measured is NaN.
+    psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; a figure that was not measured is NaN or None.
     """
     estimates = estimate_quality(quality, challenge)
     if "niqe" in estimates:
@@ -119,8 +145,6 @@ def build_row(
     names = [p.name for p in challenge.metrics] + ["mos", "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, str | float | int | None] = {
         "submission": record.submission.name,
-        "title": record.submission.title,
-        "trained_on": record.submission.trained_on,
         "infinite": sum(pair.values.get("psnr", 0.0) is None for pair in quality.pairs),
         "peak_bytes": record.memory.peak_bytes if record.memory else None,
         "loaded_bytes": record.memory.loaded_bytes if record.memory else None,
@@ -134,22 +158,36 @@ def build_row(
     return row
 
 
+def average_quality(quality: Quality, challenge: Challenge) -> dict[str, float]:
+    """Means of the challenge's metrics over pairs or photos, as far as they were measured."""
+    return {
+        name: float(mean)
+        for names, values in tabulate_quality(quality, challenge)
+        for name, mean in zip(names, values.mean(axis=0), strict=True)
+    }
+
+
 def estimate_quality(quality: Quality, challenge: Challenge) -> dict[str, Estimate]:
-    """Means of the metrics over pairs or photos; those of one kind are resampled together."""
-    estimates: dict[str, Estimate] = {}
+    """The means with their bootstrap samples; metrics over the same images are resampled together."""
+    means = average_quality(quality, challenge)
+    return {
+        name: Estimate(means[name], draws)
+        for names, values in tabulate_quality(quality, challenge)
+        for name, draws in zip(names, resample_means(values).T, strict=True)
+    }
+
+
+def tabulate_quality(quality: Quality, challenge: Challenge) -> Iterator[tuple[list[str], Array]]:
+    """Metric names and values (images, metrics), once for the pairs and once for the photos."""
     for kind, images in (("pairs", quality.pairs), ("photos", quality.photos)):
-        present = set.intersection(*(set(image.values) for image in images)) if images else set()
-        names = [p.name for p in challenge.metrics if p.images == kind and p.name in present]
+        measured = images[0].values.keys() if images else ()
+        names = [profile.name for profile in challenge.metrics if profile.images == kind and profile.name in measured]
         if names:
-            values = tabulate_values(images, names, challenge)
-            draws = resample_means(values)
-            means = values.mean(axis=0)
-            estimates |= {name: Estimate(float(means[i]), draws[:, i]) for i, name in enumerate(names)}
-    return estimates
+            yield names, tabulate_values(images, names, challenge)
 
 
 def tabulate_values(images: Sequence[ImageScore], names: Sequence[str], challenge: Challenge) -> Array:
-    """Values (images, metrics); an infinite PSNR counts as what the challenge says."""
+    """Values (images, metrics); an infinite PSNR, stored as None, counts as what the challenge says."""
     rows = [[image.values[name] for name in names] for image in images]
     return np.array([[challenge.infinite_psnr_db if value is None else value for value in row] for row in rows])
 
@@ -159,8 +197,9 @@ def estimate_mos(niqe: Estimate, fit: MosFit) -> Estimate:
     freedom = len(fit.pairs) - 2
     value, low, high = predict_mos(fit, niqe.value)
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)
-    noise = stats.t.rvs(freedom, size=RESAMPLES, random_state=np.random.default_rng(SEED))
-    return Estimate(value, fit.intercept + fit.slope * niqe.draws + error * noise)
+    # evenly spaced quantiles in random order: the tails of few pairs are too heavy to leave to chance
+    levels = (np.random.default_rng(SEED).permutation(RESAMPLES) + 0.5) / RESAMPLES
+    return Estimate(value, fit.intercept + fit.slope * niqe.draws + error * stats.t.ppf(levels, freedom))
 
 
 def estimate_times(timing: Timing) -> dict[str, Estimate]:

@@ -1,6 +1,11 @@
-"""Every stored type, frozen. Samples are stored, statistics are derived. A unit is part of the field's name."""
+"""Every stored type, frozen. Samples are stored, statistics are derived. A unit is part of the field's name.
 
-from typing import Literal
+What does not hold is refused when a record is read (types, ranges) and what JSON cannot hold already when it is made
+(`__post_init__`): NaN and infinity would be written as null.
+"""
+
+import math
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,6 +13,10 @@ FORMAT_VERSION = 1
 """1: first version. A record of another version is refused, never guessed at."""
 
 Status = Literal["ok", "failed", "disqualified", "unavailable"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Runs = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
+Blocks = Annotated[tuple[Runs, ...], msgspec.Meta(min_length=1)]
 
 
 class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -15,10 +24,17 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ImageScore(_Stored, frozen=True):
-    """Metric values of one image, by metric name; None stands for infinite (the PSNR of identical images)."""
+    """Metric values of one image, by metric name; None stands for infinite: the PSNR of identical images."""
 
     image: str
     values: dict[str, float | None]
+
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if name != "psnr" and value is None:
+                raise ValueError(f"{name} of image {self.image} is null, only psnr can be infinite")
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} of image {self.image} is {value}, it must be finite")
 
 
 class Quality(_Stored, frozen=True):
@@ -28,38 +44,49 @@ class Quality(_Stored, frozen=True):
     dataset_note: str
     dataset_sha256: str
     split: str
-    pairs: tuple[ImageScore, ...]
+    pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
+
+    def __post_init__(self) -> None:
+        for images in (self.pairs, self.photos):
+            if len({image.image for image in images}) < len(images):
+                raise ValueError("an image is listed twice")
+            if len({frozenset(image.values) for image in images}) > 1:
+                raise ValueError("a metric is missing for some of the images")
 
 
 class Timing(_Stored, frozen=True):
     """Wall times of single runs, a row for each pair of fresh processes (submission and baseline in turn)."""
 
     device: str
-    threads: int
-    width_px: int
-    height_px: int
+    threads: Positive
+    width_px: Positive
+    height_px: Positive
     baseline: str
-    load_ns: int
-    warmup_ns: tuple[tuple[int, ...], ...]
-    samples_ns: tuple[tuple[int, ...], ...]
-    baseline_samples_ns: tuple[tuple[int, ...], ...]
+    load_ns: Count
+    warmup_ns: tuple[tuple[Count, ...], ...]
+    samples_ns: Blocks
+    baseline_samples_ns: Blocks
+
+    def __post_init__(self) -> None:
+        if len(self.samples_ns) != len(self.baseline_samples_ns):
+            raise ValueError("samples_ns and baseline_samples_ns must have as many rows")
 
 
 class Memory(_Stored, frozen=True):
     """Peak resident memory of the child: up to the loaded model, and while it runs at the timed size."""
 
-    loaded_bytes: int
-    peak_bytes: int
+    loaded_bytes: Count
+    peak_bytes: Count
     method: str
 
 
 class Cost(_Stored, frozen=True):
     """Static cost; multiply_adds at the timed size (None: an operator is not known to the counter)."""
 
-    model_bytes: int
-    parameters: int
-    multiply_adds: int | None
+    model_bytes: Count
+    parameters: Count
+    multiply_adds: Count | None
 
 
 class Environment(_Stored, frozen=True):
@@ -98,7 +125,7 @@ class Submission(_Stored, frozen=True):
 
 
 class Record(_Stored, frozen=True):
-    """One evaluation of one submission: the only source of every report."""
+    """One evaluation of one submission: the only source of every report. It holds either a result or a failure."""
 
     format_version: int
     challenge: str
@@ -111,18 +138,15 @@ class Record(_Stored, frozen=True):
     cost: Cost | None = None
     failure: Failure | None = None
 
-
-class Score(msgspec.Struct, frozen=True):
-    """A score with its 95 % interval; computed, never stored."""
-
-    name: str
-    value: float
-    low: float
-    high: float
+    def __post_init__(self) -> None:
+        has_result = self.quality is not None and self.failure is None
+        has_failure = self.quality is None and self.failure is not None
+        if not (has_result if self.status == "ok" else has_failure):
+            raise ValueError(f"status {self.status!r} does not fit: 'ok' goes with quality, any other with failure")
 
 
 class Regression(msgspec.Struct, frozen=True):
-    """A quantity that got worse by more than is allowed."""
+    """A quantity that got worse by more than is allowed; computed, never stored."""
 
     submission: str
     quantity: str

@@ -64,7 +64,7 @@ def resample_means(values: npt.ArrayLike) -> Array:
 def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
     """Bootstrap times (RESAMPLES, 2) in ns: baseline, submission; blocks are drawn in pairs, as ratio_interval says."""
     _check_blocks(baseline_samples_ns, samples_ns)
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng([SEED, 1])  # not that of the images: four photos would be drawn as four blocks
     if len(samples_ns) == 1:
         medians = [_resample_median(block[0], generator) for block in (baseline_samples_ns, samples_ns)]
         return np.stack(medians, axis=1)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import onnx
 import torch
 from onnxscript import opset20 as op
 from torch import nn
+
+from harness.files import write_atomically
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -54,7 +55,7 @@ def export_onnx(
     difference = measure_difference(content, wrapped, sizes or CHECKED_SIZES_PX)
     if difference > TOLERANCE:
         raise ValueError(f"{path} is not written: it differs from PyTorch by {difference:.1e}, over {TOLERANCE:.0e}")
-    _write_atomically(path, content)
+    write_atomically(path, content)
     return difference
 
 
@@ -118,16 +119,3 @@ def _replace_metadata(model: onnx.ModelProto, doc: str, metadata: Mapping[str, s
     graph.ClearField("value_info")  # follows from the rest
     model.doc_string = doc
     onnx.helper.set_model_props(model, dict(metadata))
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        file.write(content)
-    try:
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -20,9 +20,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import curve_fit
 
 from harness import embedded
-from harness.assets import open_store, write_atomically
+from harness.assets import open_store
 from harness.dataset import open_dataset
 from harness.embedded import PhoneCamera, apply_colour, simulate_phone
+from harness.files import write_atomically
 
 Array = NDArray[np.float64]
 
