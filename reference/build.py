@@ -1,11 +1,13 @@
-"""Builds the baselines' ONNX files: `python -m reference.build NAME... [--assets DIR]` for submissions/NAME/model.onnx.
+"""Builds ONNX files: `python -m reference.build NAME... [--assets DIR]` for submissions/NAME/model.onnx.
 
 The published weights belong to their authors, so neither they nor the files built from them are in this repository.
+Our own generators are built from reference/weights/NAME.safetensors, which `reference.train` wrote.
 NAME `speed-baseline` writes SRCNN with random weights to harness/challenges/srcnn.onnx, which is in the repository:
 times are measured against it, also where the published weights cannot be had.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from harness.assets import COMMITS, AssetStore, open_store
@@ -20,8 +23,10 @@ from harness.errors import DataError, HarnessError
 from reference.baselines import load_resnet, load_srcnn, make_random_srcnn
 from reference.checkpoint import read_checkpoint
 from reference.export import export_onnx
+from reference.generators import Generator, GeneratorConfig
 
 ROOT = Path(__file__).parent.parent
+GENERATORS = ("boe_normal", "boe_highperf")
 SPEED_BASELINE = "speed-baseline"
 SPEED_BASELINE_PATH = Path("harness/challenges/srcnn.onnx")
 SPEED_BASELINE_SEED = 2018
@@ -73,8 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the baselines' ONNX files.")
-    parser.add_argument("names", nargs="+", metavar="NAME", choices=[*RECIPES, SPEED_BASELINE], help="%(choices)s")
+    parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the submissions' ONNX files.")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", choices=[*GENERATORS, *RECIPES, SPEED_BASELINE], help="%(choices)s"
+    )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     parser.add_argument("--if-available", action="store_true", help="exit with 0 where weights cannot be had")
     parser.add_argument("--root", type=Path, default=ROOT, metavar="DIR", help="write below DIR, not this checkout")
@@ -87,12 +94,39 @@ def build(name: str, store: AssetStore, root: Path) -> str:
     UnavailableError when the upstream weights cannot be had; DataError when they are damaged or nothing can be written.
     """
     try:
-        return _build_speed_baseline(root) if name == SPEED_BASELINE else _build_submission(name, store, root)
+        if name == SPEED_BASELINE:
+            return _build_speed_baseline(root)
+        return _build_generator(name, root) if name in GENERATORS else _build_published(name, store, root)
     except (OSError, ValueError) as error:
         raise DataError(str(error)) from error
 
 
-def _build_submission(name: str, store: AssetStore, root: Path) -> str:
+def load_generator(path: Path) -> tuple[Generator, str]:
+    """A generator with the weights of a safetensors file by `reference.train`, and the step they are from.
+
+    ValueError for a file that is not one, OSError for one that cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
+        generator = Generator(GeneratorConfig(**json.loads(metadata["config"])["generator"]))
+        generator.load_state_dict(weights)
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} does not hold the weights of a generator ({error})") from error
+    return generator, metadata["step"]
+
+
+def _build_generator(name: str, root: Path) -> str:
+    generator, step = load_generator(ROOT / "reference" / "weights" / f"{name}.safetensors")
+    path = root / "submissions" / name / "model.onnx"
+    source = f"reference/weights/{name}.safetensors, step {step} of reference/configs/{name}.toml"
+    doc = f"The {generator.config.kind} generator, trained here on the 300 training pairs of pirm2018b"
+    difference = export_onnx(generator, path, doc=doc, metadata={"weights": source})
+    return _describe_file(path, difference)
+
+
+def _build_published(name: str, store: AssetStore, root: Path) -> str:
     recipe = RECIPES[name]
     module = recipe.load(read_checkpoint(_find_checkpoint(store, recipe.checkpoint)))
     repository = "/".join(recipe.checkpoint.split("/")[:2])
@@ -101,7 +135,7 @@ def _build_submission(name: str, store: AssetStore, root: Path) -> str:
     difference = export_onnx(
         module, path, doc=f"{recipe.title} with the published weights, from {source}", metadata={"weights": source}
     )
-    return f"{path}: {path.stat().st_size / 1e3:.0f} kB, at most {difference:.1e} from PyTorch"
+    return _describe_file(path, difference)
 
 
 def _build_speed_baseline(root: Path) -> str:
@@ -109,6 +143,10 @@ def _build_speed_baseline(root: Path) -> str:
     source = f"random, numpy PCG64, seed {SPEED_BASELINE_SEED}"
     doc = "SRCNN with random weights: for its speed alone, its output means nothing"
     difference = export_onnx(make_random_srcnn(SPEED_BASELINE_SEED), path, doc=doc, metadata={"weights": source})
+    return _describe_file(path, difference)
+
+
+def _describe_file(path: Path, difference: float) -> str:
     return f"{path}: {path.stat().st_size / 1e3:.0f} kB, at most {difference:.1e} from PyTorch"
 
 

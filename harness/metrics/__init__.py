@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.errors import UsageError
+from harness.metrics.bridge import PREFIX, create_pyiqa_metric
 from harness.metrics.ms_ssim import ms_ssim
 from harness.metrics.niqe import niqe
 from harness.metrics.psnr import psnr
@@ -39,9 +40,13 @@ METRICS = (
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of that name; UsageError lists the known names."""
+    """The metric of that name, also `pyiqa:NAME`; UsageError lists the known names."""
+    if name.startswith(PREFIX):
+        compute, higher_is_better, needs_target = create_pyiqa_metric(name.removeprefix(PREFIX))
+        url = "https://github.com/chaofengc/IQA-PyTorch"
+        return Metric(name, name, "", higher_is_better, needs_target, compute, url)
     for metric in METRICS:
         if metric.name == name:
             return metric
     known = ", ".join(metric.name for metric in METRICS)
-    raise UsageError(f"unknown metric {name!r}; known are {known}")
+    raise UsageError(f"unknown metric {name!r}; known are {known}, and {PREFIX}NAME for those of pyiqa")

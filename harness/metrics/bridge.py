@@ -1,0 +1,69 @@
+"""Any metric of pyiqa, as `pyiqa:NAME`: values of another library, for what this package does not define itself."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from harness.errors import DataError, UsageError
+from harness.metrics.checks import check_data_range, check_image, check_pair
+
+PREFIX = "pyiqa:"
+INSTALL = "pip install 'efficient-enhancement-harness[iqa]'"
+
+
+def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
+    """The function of a pyiqa metric, whether higher is better, and whether it needs a target.
+
+    The function takes images as this package's metrics do, HxWx3 in [0, data_range], and returns a Python float.
+    UsageError when pyiqa is not installed or knows no such metric, DataError when its weights cannot be had.
+    """
+    pyiqa = import_pyiqa()
+    if name not in pyiqa.list_models():
+        raise UsageError(f"pyiqa knows no metric {name!r}; `pyiqa -ls` lists those it knows.")
+    try:
+        model = pyiqa.create_metric(name, device="cpu")
+    except OSError as error:
+        raise DataError(f"the weights of pyiqa's {name} cannot be had here ({error}).") from error
+
+    def compute(output: np.ndarray, target: np.ndarray | None = None, *, data_range: float) -> float:
+        scale = check_data_range(data_range)
+        images = (check_image(output, "output"),) if target is None else check_pair(output, target)
+        return float(model(*(to_tensor(image / scale) for image in images)))
+
+    return compute, not model.lower_better, model.metric_mode == "FR"
+
+
+def import_pyiqa() -> Any:
+    """pyiqa, also beside a torch build whose torchvision has no C++ operators.
+
+    torchvision then fails on import, because it registers fake versions of two operators that nobody declared;
+    declaring them is enough, as none of pyiqa's metrics calls them.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise UsageError(f"metrics of pyiqa need pyiqa: {INSTALL}") from None
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for schema in (
+        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    ):
+        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
+            library.define(schema)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not ours to mend
+            import pyiqa
+    except ImportError as error:
+        raise UsageError(f"metrics of pyiqa need pyiqa ({error}): {INSTALL}") from None
+    return pyiqa
+
+
+def to_tensor(image: np.ndarray) -> Any:
+    """HxWx3 or HxW in [0, 1] -> float32 tensor (1, C, H, W)."""
+    import torch
+
+    channels = image if image.ndim == 3 else image[:, :, np.newaxis]
+    return torch.from_numpy(np.ascontiguousarray(channels.transpose(2, 0, 1), np.float32)[np.newaxis])
