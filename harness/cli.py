@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness import __version__
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RecordError
 
 app = typer.Typer(
     help="Evaluate and rank image-enhancement models by quality and cost.",
@@ -20,8 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+log = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 SubmissionDirs = Annotated[list[Path] | None, typer.Argument(help="Submission folders; none: all of ./submissions.")]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
@@ -76,6 +76,8 @@ def run(
             rules, dataset, open_store(assets), threads=threads, timing=timing, on_progress=progress
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+        if split is not None:
+            evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         for folder in folders:
             outcome = session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=progress)
             log.print(outcome.sentence, markup=False)
@@ -133,6 +135,7 @@ def check(
 
     rules = read_challenge(challenge)
     folders, faults = session.read_folders(submissions)
+    compared = 0
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
             rules, dataset, open_store(assets), threads=threads, timing=False, on_progress=progress
@@ -142,9 +145,15 @@ def check(
             outcome = session.check_submission(folder, evaluation, reports_dir=reports, on_progress=progress)
             log.print(outcome.sentence, markup=False)
             faults += outcome.faults
-    check_leaderboard(reports, rules)
+            compared += outcome.compared
+    try:
+        check_leaderboard(reports, rules)
+    except RecordError as error:  # what got worse comes first
+        faults.append(error)
     session.raise_first(faults)
-    out.print("Nothing got worse, and the leaderboard follows from the records.")
+    out.print(
+        f"Nothing got worse ({compared} of {len(folders)} compared), and the leaderboard follows from the records."
+    )
 
 
 @app.command()
@@ -153,14 +162,12 @@ def validate(
 ) -> None:
     """Check a submission's folder and graph without running the model."""
     from harness.challenge import read_challenge
-    from harness.evaluate import validate as validate_folder
-    from harness.submission import read_submission
+    from harness.session import validate_submission
 
-    folder = read_submission(submission)
-    described, cost = validate_folder(folder, read_challenge(challenge))
+    described, cost = validate_submission(submission, read_challenge(challenge))
     work = "unknown" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.1f} G"
     out.print(
-        f"{folder.name} is valid: {described.layout}, {cost.model_bytes / 1e6:.2f} MB, "
+        f"{described.name} is valid: {described.layout}, {cost.model_bytes / 1e6:.2f} MB, "
         f"{cost.parameters:,} parameters, {work} multiply-adds at the timed size.",
         markup=False,
     )

@@ -16,8 +16,9 @@ from harness.errors import DataError, ModelError, SubmissionError, UsageError
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
+from harness.protocol import Inspect
 from harness.records import FORMAT_VERSION, Cost, Failure, ImageScore, Memory, Quality, Record, Status, Submission
-from harness.submission import SubmissionFolder, check_interface, describe_submission, hash_model
+from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
 from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing
 
 Progress = Callable[[str, int, int], None]
@@ -79,26 +80,32 @@ def prepare_output(output: np.ndarray, profile: MetricProfile) -> np.ndarray:
     return np.rint(scaled).astype(np.uint8) if profile.quantize else scaled
 
 
-def choose_split(trained_on: str, dataset: Dataset, requested: str | None) -> str:
+def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) -> str:
     """The largest split that the submission has not seen in training, or the requested one if it has not.
 
-    Raises UsageError for a requested split that shares images with the one trained on.
+    Raises UsageError for a requested split that shares images with the one trained on, and where no one can tell.
     """
+    name, trained_on = manifest.name, manifest.trained_on
     trained_dataset, _, trained_split = trained_on.partition("/")
-    seen = set(dataset.splits.get(trained_split, ())) if trained_dataset == dataset.name else set()
+    seen: set[str] = set()
+    if trained_dataset == dataset.name:
+        if trained_split not in dataset.splits:
+            known = ", ".join(f"{dataset.name}/{split}" for split in dataset.splits)
+            raise UsageError(f"{name}: trained_on {trained_on!r} names no split of the dataset; it has {known}.")
+        seen.update(dataset.splits[trained_split])
     if requested is not None:
         if seen.intersection(dataset.list_names(requested)):
-            raise UsageError(f"it was trained on {trained_on}, which shares images with the split {requested!r}.")
+            raise UsageError(f"{name} was trained on {trained_on}, which shares images with the split {requested!r}.")
         return requested
-    unseen = [name for name, images in dataset.splits.items() if not seen.intersection(images)]
+    unseen = [split for split, images in dataset.splits.items() if not seen.intersection(images)]
     if not unseen:
-        raise UsageError(f"it was trained on {trained_on}: no split of {dataset.name} is left to evaluate it on.")
-    return max(unseen, key=lambda name: len(dataset.splits[name]))
+        raise UsageError(f"{name} was trained on {trained_on}: no split of {dataset.name} is left to evaluate it on.")
+    return max(unseen, key=lambda split: len(dataset.splits[split]))
 
 
 def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, on_progress: Progress) -> Record:
     """Evaluate one submission. What its model does wrong ends up in the record, never in an exception."""
-    split = choose_split(folder.manifest.trained_on, evaluation.dataset, split)
+    split = choose_split(folder.manifest, evaluation.dataset, split)
     environment = describe_environment()
     submission = describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
     record = functools.partial(Record, FORMAT_VERSION, evaluation.challenge.name, environment=environment)
@@ -133,10 +140,13 @@ def validate(folder: SubmissionFolder, challenge: Challenge) -> tuple[Submission
     sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
         graph = process.inspect(
-            folder.model_path,
-            runtime=folder.manifest.runtime,
-            width_px=challenge.speed.width_px,
-            height_px=challenge.speed.height_px,
+            Inspect(
+                runtime=folder.manifest.runtime,
+                path=str(folder.model_path.resolve()),
+                layout=folder.manifest.layout,
+                width_px=challenge.speed.width_px,
+                height_px=challenge.speed.height_px,
+            ),
             deadline_s=challenge.limits.load_s,
         )
     layout = check_interface(folder, graph)
@@ -148,8 +158,8 @@ def validate(folder: SubmissionFolder, challenge: Challenge) -> tuple[Submission
 
 def measure_quality(
     folder: SubmissionFolder, submission: Submission, evaluation: Evaluation, *, split: str, on_progress: Progress
-) -> tuple[Quality, Memory]:
-    """Metric values of the split's pairs and of the photos; the photos also show the peak of memory."""
+) -> tuple[Quality, Memory | None]:
+    """Metric values of the split's pairs and of the photos; photos also show the peak of memory (None without any)."""
     dataset, limits = evaluation.dataset, evaluation.limits
     names = dataset.list_names(split)
     total = len(dataset.photos) + len(names)
@@ -173,7 +183,7 @@ def measure_quality(
             pairs.append(score_image(name, run(pair.source), pair.target, evaluation.metrics))
     on_progress("quality", total, total)
     quality = Quality(dataset.name, dataset.note, dataset.sha256, split, pairs=tuple(pairs), photos=tuple(photos))
-    return quality, memory
+    return quality, memory if dataset.photos else None
 
 
 def score_image(name: str, output: np.ndarray, target: np.ndarray | None, metrics: Sequence[BoundMetric]) -> ImageScore:
@@ -185,11 +195,12 @@ def score_image(name: str, output: np.ndarray, target: np.ndarray | None, metric
             value = metric.measure(output, target)
         except ValueError as error:
             raise ModelError(f"{metric.profile.name} of {name}: {error}", stage="output", kind="metric") from error
-        if math.isnan(value):
+        infinite = metric.profile.name == "psnr" and value == math.inf
+        if not math.isfinite(value) and not infinite:
             raise ModelError(
-                f"{metric.profile.name} of {name} is not defined (NaN): output and target contradict each other.",
+                f"{metric.profile.name} of {name} is {value}: it is not defined for this output.",
                 stage="output",
                 kind="metric",
             )
-        values[metric.profile.name] = None if math.isinf(value) else value
+        values[metric.profile.name] = None if infinite else value
     return ImageScore(name, values)

@@ -6,6 +6,7 @@ when a request outlasts its deadline or resident memory passes the limit. Peak m
 """
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -30,6 +31,7 @@ from harness.errors import HarnessError, ModelError
 
 POLL_S = 0.01
 START_DEADLINE_S = 60.0
+GRACE_S = 5.0
 MEMORY_METHOD = (
     "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
 )
@@ -44,48 +46,29 @@ class ModelProcess:
         self.memory_limit_bytes = memory_limit_bytes
 
     def __enter__(self) -> Self:
-        self._scratch = tempfile.TemporaryDirectory(prefix="harness-")
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-s",
-                    "-P",
-                    "-m",
-                    "harness.worker",
-                    str(theirs.fileno()),
-                    str(self.memory_limit_bytes),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=self._scratch.name,
-                env=list_environment(self._scratch.name),
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        self._connection = Connection(ours.detach())
-        self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
+        with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-"))
+            ours, theirs = socket.socketpair()
+            self._connection = stack.enter_context(Connection(ours.detach()))
+            with theirs:
+                self._process = start_worker(theirs.fileno(), self.memory_limit_bytes, scratch)
+            stack.callback(kill_group, self._process)
+            self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
+            stack.callback(self._watchdog.stop)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watchdog.stop()
-        kill_group(self._process)
-        self._connection.close()
-        self._scratch.cleanup()
+        self._stack.close()
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def inspect(
-        self, path: Path, *, runtime: str, width_px: int, height_px: int, deadline_s: float
-    ) -> protocol.Inspected:
+    def inspect(self, request: protocol.Inspect, *, deadline_s: float) -> protocol.Inspected:
         """What the model's file declares, and its multiply-adds at one size."""
-        request = protocol.Inspect(runtime, str(path.resolve()), width_px, height_px)
         return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s)
 
     def load(self, path: Path, *, runtime: str, threads: int, deadline_s: float) -> int:
@@ -101,17 +84,19 @@ class ModelProcess:
 
     def run(self, *, deadline_s: float) -> protocol.Ran:
         """Run the model once on the input handed over last."""
-        ran = self._ask(protocol.Run(), protocol.Ran, stage="run", deadline_s=deadline_s)
-        self._check_peak()
-        return ran
+        return self._ask(protocol.Run(), protocol.Ran, stage="run", deadline_s=deadline_s)
 
     def fetch(self, ran: protocol.Ran) -> np.ndarray:
         """The output of the last run."""
         if ran.dtype != "float32":
             raise ModelError(f"its output is {ran.dtype}; it must be float32.", stage="output", kind="wrong_type")
         self._ask(protocol.Fetch(), protocol.Done, stage="output", deadline_s=START_DEADLINE_S)
-        payload = self._receive("output", START_DEADLINE_S)
-        return np.frombuffer(payload, np.float32).reshape(ran.shape)
+        with self._watchdog.deadline(START_DEADLINE_S):
+            try:
+                payload = self._connection.recv_bytes(4 * math.prod(ran.shape))
+                return np.frombuffer(payload, np.float32).reshape(ran.shape)
+            except (EOFError, OSError, ValueError):
+                raise self._describe_end("output") from None
 
     def read_peak_bytes(self) -> int:
         """Peak resident memory of the child since its start or the last `reset_peak`."""
@@ -120,7 +105,7 @@ class ModelProcess:
     def reset_peak(self) -> None:
         """Start the peak anew from what is resident now."""
         self._watchdog.peak_bytes = 0
-        if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # where the kernel cannot, the peak goes on to include the load
             Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def pause(self) -> None:
@@ -131,10 +116,6 @@ class ModelProcess:
         """Let a paused child go on."""
         self._process.send_signal(signal.SIGCONT)
 
-    def _check_peak(self) -> None:
-        if self.read_peak_bytes() > self.memory_limit_bytes:
-            raise self._describe_end("run", "out_of_memory")
-
     def _ask(
         self, request: protocol.Request, kind: type[R], *, stage: str, deadline_s: float, payload: bytes | None = None
     ) -> R:
@@ -143,35 +124,35 @@ class ModelProcess:
                 self._connection.send_bytes(msgspec.json.encode(request))
                 if payload is not None:
                     self._connection.send_bytes(payload)
-            except OSError:
-                raise self._describe_end(stage, self._watchdog.verdict) from None
-            reply = msgspec.json.decode(self._receive(stage), type=protocol.Reply)
+                message = self._connection.recv_bytes(protocol.MAX_MESSAGE_BYTES)
+                reply = msgspec.json.decode(message, type=protocol.Reply)
+            except (EOFError, OSError, msgspec.DecodeError):
+                raise self._describe_end(stage) from None
+        # the watchdog misses a short peak, the kernel's mark does not
+        if self._watchdog.verdict or self.read_peak_bytes() > self.memory_limit_bytes:
+            raise self._describe_end(stage, "out_of_memory")
         if isinstance(reply, protocol.Failed):
             if reply.kind == "out_of_memory":
                 raise self._describe_end(stage, "out_of_memory")
-            raise ModelError(f"it cannot {stage}: {reply.message}", stage=stage, kind=reply.kind)
+            raise ModelError(f"its {stage} failed: {reply.message}", stage=stage, kind=reply.kind)
         if not isinstance(reply, kind):
             raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
         return reply
 
-    def _receive(self, stage: str, deadline_s: float | None = None) -> bytes:
-        guard = self._watchdog.deadline(deadline_s) if deadline_s else contextlib.nullcontext()
-        with guard:
-            try:
-                return self._connection.recv_bytes()
-            except (EOFError, OSError):
-                raise self._describe_end(stage, self._watchdog.verdict) from None
-
-    def _describe_end(self, stage: str, verdict: str | None) -> ModelError:
-        """The sentence for a child that is gone or has to go."""
+    def _describe_end(self, stage: str, cause: str | None = None) -> ModelError:
+        """The sentence for a child that is gone, or that has to go for this cause."""
+        verdict = self._watchdog.verdict or cause
         if verdict == "out_of_memory":
             limit = f"{self.memory_limit_bytes / 1e9:g} GB"
             return ModelError(f"out of memory (limit {limit}) during {stage}.", stage=stage, kind="out_of_memory")
         if verdict == "timeout":
             return ModelError(f"no end of {stage} within {self._watchdog.allowed_s:g} s.", stage=stage, kind="timeout")
-        code = self._process.wait(timeout=START_DEADLINE_S)
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ModelError(f"its process ended with {cause} during {stage}.", stage=stage, kind="crash")
+        try:
+            code = self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            return ModelError(f"its process broke off the talk during {stage}.", stage=stage, kind="crash")
+        end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ModelError(f"its process ended with {end} during {stage}.", stage=stage, kind="crash")
 
 
 class Watchdog:
@@ -202,12 +183,13 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
+        with contextlib.suppress(psutil.Error):  # the child has ended
+            self._watch_child()
+
+    def _watch_child(self) -> None:
         child = psutil.Process(self._process.pid)
         while not self._stopped.wait(POLL_S):
-            try:
-                resident_bytes = child.memory_info().rss
-            except psutil.Error:
-                return
+            resident_bytes = child.memory_info().rss
             self.peak_bytes = max(self.peak_bytes, resident_bytes)
             end_s = self._end_s
             if resident_bytes > self._limit_bytes:
@@ -217,6 +199,20 @@ class Watchdog:
             if self.verdict:
                 kill_group(self._process)
                 return
+
+
+def start_worker(descriptor: int, limit_bytes: int, scratch: str) -> subprocess.Popen[bytes]:
+    """A fresh interpreter at the other end of `descriptor`, with nothing else of this process."""
+    return subprocess.Popen(
+        [sys.executable, "-s", "-P", "-m", "harness.worker", str(descriptor), str(limit_bytes)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=scratch,
+        env=list_environment(scratch),
+        pass_fds=(descriptor,),
+        start_new_session=True,
+    )
 
 
 def list_environment(scratch: str) -> dict[str, str]:
@@ -234,7 +230,7 @@ def list_environment(scratch: str) -> dict[str, str]:
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill the child with all that it started, and wait for it."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS does not permit it for one that has ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

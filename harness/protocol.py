@@ -1,6 +1,10 @@
 """What the parent and the child say to each other: JSON messages, and raw bytes for arrays; never a pickle."""
 
+from typing import Literal
+
 import msgspec
+
+Layout = Literal["NHWC", "NCHW"]
 
 
 class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields=True):
@@ -8,10 +12,14 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields
 
 
 class Inspect(_Message, frozen=True):
-    """Read the model's graph without running it; its cost is counted for one image of this size."""
+    """Read the model's graph without running it; its cost is counted for one image of this size.
+
+    layout is what the submission declares; None: it is read off the graph.
+    """
 
     runtime: str
     path: str
+    layout: Layout | None
     width_px: int
     height_px: int
 
@@ -44,6 +52,11 @@ class Tensor(msgspec.Struct, frozen=True):
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+
+
+def choose_layout(declared: Layout | None, shape: tuple[int | None, ...]) -> Layout:
+    """The declared layout of a 4-D input, or the one that its three channels show."""
+    return declared or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
 
 
 class Inspected(_Message, frozen=True):

@@ -11,13 +11,13 @@ import psutil
 from harness.archive import locate_record, read_record, write_record
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
-from harness.dataset import open_dataset, read_image
+from harness.dataset import Dataset, open_dataset, read_image
 from harness.environment import count_cpus
 from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
-from harness.evaluate import Evaluation, Progress, bind_metrics, evaluate
+from harness.evaluate import Evaluation, Progress, bind_metrics, evaluate, validate
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
-from harness.records import Record
+from harness.records import Cost, Record, Submission
 from harness.regression import compare_records, describe_regressions
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
@@ -31,6 +31,7 @@ class Outcome:
 
     sentence: str
     faults: tuple[HarnessError, ...] = ()
+    compared: bool = False
 
 
 def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], list[HarnessError]]:
@@ -68,8 +69,23 @@ def prepare_evaluation(
     dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
     metrics, missing = bind_metrics(challenge, store)
     threads = threads or count_cores()
-    plan = TimingPlan(threads=threads) if timing and dataset.photos else None
+    plan = None
+    if timing and dataset.photos:
+        check_photos(dataset)
+        plan = TimingPlan(threads=threads)
     return Evaluation(challenge, dataset, metrics, plan, threads), [missing] if missing else []
+
+
+def check_photos(dataset: Dataset) -> None:
+    """Raise DataError for photos of several sizes: a time holds for one."""
+    shapes = {name: dataset.load_photo(name).shape for name in dataset.photos}
+    first, *others = dataset.photos
+    for name in others:
+        if shapes[name] != shapes[first]:
+            sizes = " and ".join(f"{name} {shapes[name][1]}x{shapes[name][0]}" for name in (first, name))
+            raise DataError(
+                f"photos of {dataset.name} differ in size ({sizes}); give them one, or leave time out with --no-timing."
+            )
 
 
 def count_cores() -> int:
@@ -81,7 +97,10 @@ def run_submission(
     folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, reports_dir: Path, on_progress: Progress
 ) -> Outcome:
     """Evaluate one submission and keep its record. A failure never replaces a result."""
-    record = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+    try:
+        record = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+    except UsageError as error:  # the split does not fit this submission; it may fit the others
+        return Outcome(str(error), (error,))
     path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
     if record.failure is None:
         write_record(path, record)
@@ -106,17 +125,26 @@ def check_submission(
     if before.quality is None:
         return Outcome(f"{folder.name}: its record holds no result to compare.")
     split = before.quality.split
-    after = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
-    if after.status == "unavailable":
-        return Outcome(f"{folder.name}: not compared, its weights are not available here.")
     try:
+        after = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+        if after.status == "unavailable":
+            return Outcome(f"{folder.name}: not compared, its weights are not available here.")
         regressions = compare_records(before, after, evaluation.challenge)
-    except RecordError as error:
+    except (UsageError, RecordError) as error:
         return Outcome(str(error), (error,))
     if regressions:
         sentence = describe_regressions(regressions)
-        return Outcome(sentence, (RegressionError(sentence),))
-    return Outcome(f"{folder.name}: as recorded.")
+        return Outcome(sentence, (RegressionError(sentence),), compared=True)
+    return Outcome(f"{folder.name}: as recorded.", compared=True)
+
+
+def validate_submission(path: Path, challenge: Challenge) -> tuple[Submission, Cost]:
+    """The static checks of one folder; SubmissionError for the first rule that it breaks."""
+    folder = read_submission(path)
+    try:
+        return validate(folder, challenge)
+    except SubmissionError as error:
+        raise SubmissionError(f"{path}: {error}") from error
 
 
 def label_progress(folder: SubmissionFolder, on_progress: Progress) -> Progress:

@@ -9,11 +9,10 @@ import msgspec
 
 from harness.challenge import explain_error
 from harness.errors import SubmissionError
-from harness.protocol import Inspected, Tensor
+from harness.protocol import Inspected, Layout, Tensor, choose_layout
 from harness.records import Submission
 
 MANIFEST = "submission.toml"
-Layout = Literal["NHWC", "NCHW"]
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,12 +55,14 @@ def read_submission(path: Path) -> SubmissionFolder:
     if not path.is_dir():
         raise SubmissionError(f"{path} is no folder; name a folder that holds {MANIFEST} and the model.")
     manifest_path = path / MANIFEST
+    if not is_regular(manifest_path):
+        raise SubmissionError(f"{path} has no {MANIFEST} as a regular file; the README shows one to start from.")
     try:
         text = manifest_path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SubmissionError(f"{path} has no {MANIFEST}; the README shows one to start from.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SubmissionError(f"{manifest_path} cannot be read ({error}).") from error
+    except OSError as error:
+        raise SubmissionError(f"{manifest_path} cannot be read ({error.strerror}); mend its permissions.") from None
+    except UnicodeDecodeError:
+        raise SubmissionError(f"{manifest_path} is not valid UTF-8; save it again as text.") from None
     return SubmissionFolder(path, decode_manifest(text, manifest_path))
 
 
@@ -71,7 +72,7 @@ def decode_manifest(text: str, manifest_path: Path) -> Manifest:
         manifest = msgspec.toml.decode(text, type=Manifest)
     except msgspec.ValidationError as error:
         raise SubmissionError(f"{manifest_path}: {explain_error(str(error), Manifest)}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SubmissionError(f"{manifest_path} is not valid TOML: {error}") from None
     check_names(manifest, manifest_path)
     return manifest
@@ -94,56 +95,67 @@ def check_names(manifest: Manifest, manifest_path: Path) -> None:
 def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]:
     """The model file's sha256 and size. Raises SubmissionError when it is missing or larger than the limit."""
     path = folder.model_path
-    if path.is_symlink() or not path.is_file():
+    if not is_regular(path):
         remedy = folder.manifest.weights or "put the model beside the manifest, or correct model_file."
-        raise SubmissionError(f"{path} is not there as a regular file; {remedy}", kind="missing")
+        raise SubmissionError(f"{path.name} is not there as a regular file; {remedy}", kind="missing")
     size = path.stat().st_size
     if size > limit_bytes:
         raise SubmissionError(
-            f"{path} has {size / 1e6:.1f} MB; the challenge allows {limit_bytes / 1e6:.0f} MB: submit a smaller model.",
+            f"{path.name} has {size / 1e6:.1f} MB, {limit_bytes / 1e6:g} MB are allowed; submit a smaller model.",
             kind="too_large",
         )
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), size
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), size
+    except OSError as error:
+        raise SubmissionError(f"{path.name} cannot be read ({error.strerror}); mend its permissions.") from None
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a file of its own lies there: a link may lead out of the folder, and a pipe never ends."""
+    try:
+        return path.is_file() and not path.is_symlink()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
     """Hold a graph against the challenge's rules and return its layout. Raises SubmissionError for the first breach."""
-    path = folder.model_path
+    file = folder.manifest.model_file
     if graph.refused:
         raise SubmissionError(
-            f"{path} holds {graph.refused[0]}; export it with standard, deterministic operators only."
+            f"{file} holds {graph.refused[0]}; export it whole, with standard, deterministic operators only."
         )
     if not graph.opset:
-        raise SubmissionError(f"{path} names no ONNX operator set; export it again with opset 13 or later.")
+        raise SubmissionError(f"{file} names no ONNX operator set; export it again with opset 13 or later.")
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise SubmissionError(
-            f"{path} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; the rule is one of each."
+            f"{file} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; the rule is one of each."
         )
     for role, tensor in (("input", graph.inputs[0]), ("output", graph.outputs[0])):
         if tensor.dtype != "float32":
             raise SubmissionError(
-                f"{path}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1]."
+                f"{file}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1]."
             )
     return check_shape(folder, graph.inputs[0])
 
 
 def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
     """Which axis holds the channels; height and width must be free."""
-    path, shape = folder.model_path, source.shape
+    file, shape = folder.manifest.model_file, source.shape
     shown = "x".join("?" if length is None else str(length) for length in shape)
     if len(shape) != 4:
-        raise SubmissionError(f"{path}: its input has shape [{shown}]; it must be [batch, height, width, 3].")
-    layout = folder.manifest.layout or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
+        raise SubmissionError(f"{file}: its input has shape [{shown}]; it must be [batch, height, width, 3].")
+    layout = choose_layout(folder.manifest.layout, shape)
     batch, channels, *size = (shape[0], shape[1], *shape[2:]) if layout == "NCHW" else (shape[0], shape[3], *shape[1:3])
     if channels not in (3, None):
         raise SubmissionError(
-            f"{path}: its input [{shown}] has no 3 channels as {layout}; correct the model or layout."
+            f"{file}: its input [{shown}] has no 3 channels as {layout}; correct the model or layout."
         )
     if any(length is not None for length in size):
-        raise SubmissionError(f"{path}: its input [{shown}] has a fixed size; export it with dynamic height and width.")
+        raise SubmissionError(f"{file}: its input [{shown}] has a fixed size; export it with dynamic height and width.")
     if batch not in (1, None):
-        raise SubmissionError(f"{path}: its input [{shown}] takes {batch} images at once; it must take one.")
+        raise SubmissionError(f"{file}: its input [{shown}] takes {batch} images at once; it must take one.")
     return layout
 
 

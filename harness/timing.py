@@ -5,14 +5,15 @@ other one is stopped. Fresh processes, because two processes of one model differ
 """
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.enhancement import prepare_source
+from harness.errors import ChallengeError, ModelError
 from harness.isolation import ModelProcess
 from harness.records import Timing
 
@@ -105,21 +106,34 @@ def measure_block(
         processes, load_ns = [], []
         for timed in order:
             process = stack.enter_context(ModelProcess(memory_limit_bytes=limits.memory_bytes))
-            load_ns.append(
-                process.load(timed.path, runtime=timed.runtime, threads=plan.threads, deadline_s=limits.load_s)
-            )
+            with excuse_submission(timed, baseline):
+                load_ns.append(
+                    process.load(timed.path, runtime=timed.runtime, threads=plan.threads, deadline_s=limits.load_s)
+                )
             process.pause()
             processes.append(process)
         samples_ns: tuple[list[int], list[int]] = ([], [])
         for turn in range(plan.warmups + plan.runs):
             photo = photos[turn % len(photos)]
             for side, (timed, process) in enumerate(zip(order, processes, strict=True)):
-                samples_ns[side].append(run_once(process, photo, layout=timed.layout, run_s=limits.run_s))
+                with excuse_submission(timed, baseline):
+                    samples_ns[side].append(run_once(process, photo, layout=timed.layout, run_s=limits.run_s))
     blocks = [
         _Block(load, tuple(samples[: plan.warmups]), tuple(samples[plan.warmups :]))
         for load, samples in zip(load_ns, samples_ns, strict=True)
     ]
     return (blocks[0], blocks[1]) if model_first else (blocks[1], blocks[0])
+
+
+@contextmanager
+def excuse_submission(timed: TimedModel, baseline: TimedModel) -> Iterator[None]:
+    """A failure of the baseline is the challenge's: no submission's record may bear it."""
+    try:
+        yield
+    except ModelError as error:
+        if timed is not baseline:
+            raise
+        raise ChallengeError(f"the baseline {baseline.path} cannot be timed: {error}") from error
 
 
 def run_once(process: ModelProcess, photo: np.ndarray, *, layout: str, run_s: float) -> int:

@@ -34,7 +34,10 @@ def main() -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process with its parent, where it can (Linux)."""
+    """Ask the kernel to kill this process with its parent, where it can (Linux).
+
+    "Parent" is the thread that started this process: start model processes from a thread that outlives them.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -52,7 +55,8 @@ def serve(connection: Connection) -> None:
         reply = answer(session, request, payload)
         connection.send_bytes(encoder.encode(reply))
         if isinstance(request, protocol.Fetch) and isinstance(reply, protocol.Done):
-            connection.send_bytes(session.output.tobytes())
+            # sent as it lies: a copy would count in the model's peak of memory
+            connection.send_bytes(np.ascontiguousarray(session.output).reshape(-1).view(np.uint8).data)
 
 
 def answer(session: "Session", request: protocol.Request, payload: bytes) -> protocol.Reply:
@@ -62,15 +66,15 @@ def answer(session: "Session", request: protocol.Request, payload: bytes) -> pro
     except MemoryError as error:
         return protocol.Failed("out_of_memory", first_line(error))
     except Exception as error:  # whatever a model throws is the model's failure
-        message = first_line(error)
-        short_of_memory = "bad_alloc" in message or "Failed to allocate memory" in message
-        return protocol.Failed("out_of_memory" if short_of_memory else "error", message)
+        short_of_memory = any(sign in str(error) for sign in ("bad_alloc", "Failed to allocate memory"))
+        return protocol.Failed("out_of_memory" if short_of_memory else "error", first_line(error))
 
 
 def first_line(error: Exception) -> str:
-    """The error's first line, of a length that fits a table."""
+    """The error's first line, of a length that fits a table, with nothing that a terminal would obey."""
     lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:300]
+    line = (lines[0] if lines else type(error).__name__)[:300]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 class Session:
@@ -98,7 +102,7 @@ class Session:
     def inspect(self, request: protocol.Inspect) -> protocol.Inspected:
         runtime = import_runtime(request.runtime)
         inspected: protocol.Inspected = runtime.inspect_model(
-            Path(request.path), width_px=request.width_px, height_px=request.height_px
+            Path(request.path), layout=request.layout, width_px=request.width_px, height_px=request.height_px
         )
         return inspected
 

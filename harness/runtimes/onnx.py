@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from harness.protocol import Inspected, Tensor
+from harness.protocol import Inspected, Layout, Tensor, choose_layout
 
 # what is counted: one multiply-add a weight and position
 MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -26,6 +27,7 @@ RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+NAME_LENGTH = 80  # of a name in a message: a file may hold names of any length
 
 
 def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -40,6 +42,8 @@ def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray
     options.enable_mem_pattern = False
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # or a file that is both would be inspected as ONNX and run as ONNX Runtime's own format
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     source_name, output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
 
@@ -50,11 +54,11 @@ def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray
     return run
 
 
-def inspect_model(path: Path, *, width_px: int, height_px: int) -> Inspected:
+def inspect_model(path: Path, *, layout: Layout | None, width_px: int, height_px: int) -> Inspected:
     """Read the graph without running it. Raises ValueError when the file is no ONNX model."""
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except Exception as error:  # the parser's own, which comes and goes with its version
         raise ValueError("the file is not a whole ONNX model") from error
     if not model.graph.output:
         raise ValueError("the file is not a whole ONNX model")
@@ -65,7 +69,7 @@ def inspect_model(path: Path, *, width_px: int, height_px: int) -> Inspected:
         inputs=tuple(describe_tensor(value) for value in inputs),
         outputs=tuple(describe_tensor(value) for value in model.graph.output),
         parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
-        multiply_adds=count_multiply_adds(model, inputs, width_px, height_px),
+        multiply_adds=count_multiply_adds(model, inputs, layout=layout, width_px=width_px, height_px=height_px),
         refused=tuple(sorted(set(find_refused(model)))),
     )
 
@@ -75,7 +79,7 @@ def describe_tensor(value: onnx.ValueInfoProto) -> Tensor:
     tensor = value.type.tensor_type
     dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
     shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
-    return Tensor(value.name, {"float": "float32", "double": "float64"}.get(dtype, dtype), shape)
+    return Tensor(value.name[:NAME_LENGTH], {"float": "float32", "double": "float64"}.get(dtype, dtype), shape)
 
 
 def find_weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
@@ -87,17 +91,33 @@ def find_weights(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 def find_refused(model: onnx.ModelProto) -> Iterator[str]:
     """What a submission may not hold, each as a phrase."""
-    for node in model.graph.node:
-        if node.domain not in STANDARD_DOMAINS:
-            yield f"the custom operator {node.domain}.{node.op_type}"
-        if node.op_type in RANDOM:
-            yield f"the random operator {node.op_type}, whose values depend on the runs before"
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        yield "weights in another file (external data)"
+    for part in list_parts(model):
+        if isinstance(part, onnx.NodeProto):
+            if part.domain not in STANDARD_DOMAINS:
+                yield f"the custom operator {f'{part.domain}.{part.op_type}'[:NAME_LENGTH]!r}"
+            # Dropout's third input makes it drop
+            if part.op_type in RANDOM or (part.op_type == "Dropout" and len(part.input) > 2):
+                yield f"the random operator {part.op_type}, whose values depend on the runs before"
+        elif isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location == part.EXTERNAL):
+            yield "weights in another file (external data)"
+
+
+def list_parts(message: Any) -> Iterator[Any]:
+    """A message of the file and all within it: branches, loop bodies and functions hold nodes and tensors too."""
+    yield message
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from list_parts(part)
 
 
 def count_multiply_adds(
-    model: onnx.ModelProto, inputs: list[onnx.ValueInfoProto], width_px: int, height_px: int
+    model: onnx.ModelProto,
+    inputs: list[onnx.ValueInfoProto],
+    *,
+    layout: Layout | None,
+    width_px: int,
+    height_px: int,
 ) -> int | None:
     """Multiply-adds of convolutions and matrix products for one image (one multiply-add counts as one).
 
@@ -108,10 +128,11 @@ def count_multiply_adds(
     known = MULTIPLYING | NOT_COUNTED
     if model.functions or any(n.domain not in STANDARD_DOMAINS or n.op_type not in known for n in model.graph.node):
         return None
-    fixed = fix_size(model, inputs[0].name, width_px, height_px)
+    layout = choose_layout(layout, describe_tensor(inputs[0]).shape)
+    size = (1, 3, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, 3)
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+        inferred = onnx.shape_inference.infer_shapes(fix_size(model, inputs[0].name, size), data_prop=True)
+    except Exception:  # on a contradictory graph it raises several kinds; whether the model runs is not judged here
         return None
     shapes = {v.name: describe_tensor(v).shape for v in (*inferred.graph.value_info, *inferred.graph.output)}
     shapes |= {v.name: describe_tensor(v).shape for v in inferred.graph.input}
@@ -120,15 +141,12 @@ def count_multiply_adds(
     return None if None in counts else sum(count for count in counts if count is not None)
 
 
-def fix_size(model: onnx.ModelProto, name: str, width_px: int, height_px: int) -> onnx.ModelProto:
-    """A copy of the model whose input holds one image of this size."""
+def fix_size(model: onnx.ModelProto, name: str, size: tuple[int, ...]) -> onnx.ModelProto:
+    """A copy of the model whose input has this shape."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     for value in (value for value in fixed.graph.input if value.name == name):
-        dims = value.type.tensor_type.shape.dim
-        channels_first = dims[1].dim_value == 3
-        size = (1, 3, height_px, width_px) if channels_first else (1, height_px, width_px, 3)
-        for dim, length in zip(dims, size, strict=True):
+        for dim, length in zip(value.type.tensor_type.shape.dim, size, strict=True):
             dim.dim_value = length
     del fixed.graph.value_info[:]  # shapes that the exporter wrote down may carry the old symbols
     for value in fixed.graph.output:
