@@ -153,7 +153,9 @@ def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
             f"{file}: its input [{shown}] has no 3 channels as {layout}; correct the model or layout."
         )
     if any(length is not None for length in size):
-        raise SubmissionError(f"{file}: its input [{shown}] has a fixed size; export it with dynamic height and width.")
+        raise SubmissionError(
+            f"{file}: its input [{shown}] has a fixed size as {layout}; export it with free height and width."
+        )
     if batch not in (1, None):
         raise SubmissionError(f"{file}: its input [{shown}] takes {batch} images at once; it must take one.")
     return layout

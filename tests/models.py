@@ -1,5 +1,6 @@
 """Small ONNX models for tests, and submissions made of them."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def build_model(
     return helper.make_model(graph, opset_imports=imports, ir_version=IR_VERSION)
 
 
-def node(kind: str, inputs: Sequence[str], outputs: Sequence[str] = ("output",), **attributes: object) -> onnx.NodeProto:
+def node(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str] = ("output",), **attributes: object
+) -> onnx.NodeProto:
     """One operator."""
     return helper.make_node(kind, list(inputs), list(outputs), **attributes)
 
@@ -79,7 +82,9 @@ def fixed_size() -> onnx.ModelProto:
 
 def with_type(kind: int) -> onnx.ModelProto:
     """Takes and returns another type than float32."""
-    return build_model([node("Identity", ["source"])], inputs=[("source", kind, NHWC)], outputs=[("output", kind, NHWC)])
+    return build_model(
+        [node("Identity", ["source"])], inputs=[("source", kind, NHWC)], outputs=[("output", kind, NHWC)]
+    )
 
 
 def with_output_type(kind: int) -> onnx.ModelProto:
@@ -189,9 +194,7 @@ def branch(inner: onnx.NodeProto, weights: Sequence[onnx.TensorProto] = ()) -> o
     value = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, NHWC)
     first = helper.make_graph([inner], "first", [], [value], list(weights))
     second = helper.make_graph([node("Identity", ["source"], ["chosen"])], "second", [], [value])
-    return build_model(
-        [node("If", ["true"], then_branch=first, else_branch=second)], weights={"true": np.array(True)}
-    )
+    return build_model([node("If", ["true"], then_branch=first, else_branch=second)], weights={"true": np.array(True)})
 
 
 def custom_domain() -> onnx.ModelProto:
@@ -236,7 +239,7 @@ def convolve(
 def slow(repeats: int = 20) -> onnx.ModelProto:
     """Identity after some square roots: takes longer than the identity."""
     names = ["source", *(f"value{turn}" for turn in range(repeats))]
-    nodes = [node("Sqrt", [before], [after]) for before, after in zip(names, names[1:], strict=False)]
+    nodes = [node("Sqrt", [before], [after]) for before, after in itertools.pairwise(names)]
     nodes += [node("Mul", [names[-1], "zero"], ["nothing"]), node("Add", ["source", "nothing"])]
     return build_model(nodes, weights={"zero": constant(0)})
 
