@@ -134,7 +134,7 @@ def build_row(
 ) -> dict[str, str | float | int | None]:
     """All figures of one submission; X_low and X_high beside X are its 95 % interval.
 
-    psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; a figure that was not measured is NaN or None.
+    psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
     estimates = estimate_quality(quality, challenge)
     if "niqe" in estimates:

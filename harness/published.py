@@ -8,15 +8,13 @@ import msgspec
 import pandas as pd
 
 from harness.challenge import Challenge
+from harness.dataset import PIRM2018B_SPLITS
 from harness.leaderboard import Estimate, contains, estimate_quality, estimate_times, restrict_quality
 from harness.records import Record
 from harness.score_table import score_table
 
 FILE = Path(__file__).parent / "published.toml"
-SPLITS = {  # as harness.dataset has them; listed here because tables are made without the images
-    "test": tuple(str(number) for number in range(0, 400, 4)),
-    "all": tuple(str(number) for number in range(400)),
-}
+SPLITS = ("test", "all")
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +112,9 @@ def compare_published(records: Sequence[Record], challenge: Challenge, published
             "table4": (notes.table4, *_remark_time(methods)),
             "final_table": (notes.final_table, challenge.phases["test"].note, *scored.findings),
         },
-        machines=tuple(dict.fromkeys(_describe_machine(record) for record in chosen.values())),
+        machines=tuple(
+            dict.fromkeys(_describe_machine(chosen[name]) for name in methods["submission"] if name in chosen)
+        ),
     )
 
 
@@ -152,9 +152,10 @@ def measure(record: Record, challenge: Challenge) -> dict[str, float]:
     row: dict[str, float] = {}
     quality = record.quality
     if quality is not None and quality.dataset == challenge.dataset:
-        for split, images in SPLITS.items():
-            if contains(quality, images):
-                estimates = estimate_quality(restrict_quality(quality, images, split), challenge)
+        for split in SPLITS:
+            if contains(quality, PIRM2018B_SPLITS[split]):
+                restricted = restrict_quality(quality, PIRM2018B_SPLITS[split], split)
+                estimates = estimate_quality(restricted, challenge)
                 for name in ("psnr", "ms_ssim"):
                     row |= estimates[name].fields(f"{split}_{name}")
         estimates = estimate_quality(quality, challenge)
@@ -242,7 +243,7 @@ def _remark_time(methods: pd.DataFrame) -> Iterator[str]:
 def _describe_machine(record: Record) -> str:
     environment = record.environment
     threads = f", {record.timing.threads} threads" if record.timing is not None else ""
-    return f"{environment.cpu_model}, {environment.cpu_count} cores{threads}"
+    return f"{environment.cpu_model}, {environment.cpu_count} CPUs{threads}"
 
 
 def _list_measured() -> list[str]:

@@ -1,6 +1,5 @@
 """Writes the reports of one dataset's records, and tells whether the written leaderboard follows from them."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from harness.archive import list_datasets, read_records, write_bytes, write_text
@@ -9,13 +8,13 @@ from harness.errors import RecordError
 from harness.leaderboard import Board, build_boards
 from harness.published import compare_published, read_published
 from harness.records import Record
-from harness.render.figures import render_speed_quality
-from harness.render.markdown import FIGURE, render_leaderboard
+from harness.render.figures import FIGURE, render_speed_quality
+from harness.render.markdown import render_leaderboard
 from harness.render.tables import render_tables
 
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
-    """The named dataset, or the challenge's own, or the only one that has records."""
+    """The named dataset, or the challenge's own, or the first that has records; RecordError where it has none."""
     known = [folder.name for folder in list_datasets(reports_dir / "records")]
     if dataset in known:
         return dataset
@@ -37,11 +36,9 @@ def write_leaderboard(
     """Write leaderboard.md and its figure from the records of one dataset."""
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
-    picture = render_speed_quality(boards[0], challenge) if boards else None
-    if picture is not None:
+    if boards and (picture := render_speed_quality(boards[0])):
         write_bytes(reports_dir / FIGURE, picture)
-    text = render_leaderboard(boards, records, challenge, with_figure=picture is not None)
-    write_text(reports_dir / "leaderboard.md", text)
+    write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
     return boards
 
 
@@ -54,25 +51,15 @@ def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
 
 
 def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:
-    """Raise RecordError unless leaderboard.md is what the records of some dataset give."""
-    path = reports_dir / "leaderboard.md"
+    """Raise RecordError unless leaderboard.md is what the records of some dataset give, in some phase."""
+    path, records_dir = reports_dir / "leaderboard.md", reports_dir / "records"
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError:
-        raise RecordError(f"{path} is missing; `python -m harness leaderboard` writes it.") from None
-    datasets = list_datasets(reports_dir / "records")
-    if not any(text in render_variants(reports_dir, folder.name, challenge) for folder in datasets):
-        raise RecordError(
-            f"{path} does not follow from {reports_dir / 'records'}; `python -m harness leaderboard` writes it anew."
-        )
-
-
-def render_variants(reports_dir: Path, dataset: str, challenge: Challenge) -> Sequence[str]:
-    """The leaderboard's text for each phase of the challenge."""
-    records = select_records(reports_dir / "records", dataset, challenge)
-    texts = []
-    for phase in challenge.phases:
-        boards = build_boards(records, challenge, phase=phase)
-        drawn = bool(boards) and bool(boards[0].frame[["psnr", "speed_up"]].notna().all(axis=1).any())
-        texts.append(render_leaderboard(boards, records, challenge, with_figure=drawn))
-    return texts
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read ({error}); `python -m harness leaderboard` writes it.") from error
+    for folder in list_datasets(records_dir):
+        records = select_records(records_dir, folder.name, challenge)
+        for phase in challenge.phases:
+            if text == render_leaderboard(build_boards(records, challenge, phase=phase), records, challenge):
+                return
+    raise RecordError(f"{path} does not follow from {records_dir}; `python -m harness leaderboard` writes it anew.")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from harness.challenge import Challenge, read_challenge
-from harness.published import SPLITS, Comparison, compare_published, read_published
+from harness.dataset import PIRM2018B_SPLITS
+from harness.published import Comparison, compare_published, read_published
 from harness.records import Environment, Failure, ImageScore, Quality, Record, Submission, Timing
 from harness.render.tables import render_tables
 
@@ -21,7 +22,7 @@ def make_record(
     name: str, *, split: str = "all", psnr: float = 22.0, ms: int = 100, niqe: float = 5.0, dataset: str = "pirm2018b"
 ) -> Record:
     """Pairs whose number is divisible by 4 are 0.5 or 1.5 dB better than psnr, the others worse by a third."""
-    offsets = {n: (0.5 if int(n) % 8 else 1.5) if int(n) % 4 == 0 else -1 / 3 for n in SPLITS[split]}
+    offsets = {n: (0.5 if int(n) % 8 else 1.5) if int(n) % 4 == 0 else -1 / 3 for n in PIRM2018B_SPLITS[split]}
     pairs = [ImageScore(n, {"psnr": psnr + offset, "ms_ssim": 0.9 + offset / 100}) for n, offset in offsets.items()]
     photos = [ImageScore(str(n), {"niqe": niqe + (n - 1.5) / 10}) for n in range(4)]
     quality = Quality(dataset, "note", "0" * 64, split, tuple(pairs), tuple(photos))
@@ -149,25 +150,25 @@ def test_page_has_every_row_and_marks_the_inconsistent_ones(challenge: Challenge
     page = render_tables(compare(challenge, make_record("boe_normal", split="test")))
     lines = page.splitlines()
     for method in read_published().methods:
-        assert sum(line.startswith(f"| {method.title} ") for line in lines) == 3
+        assert sum(line.startswith(f"| {method.title} ") for line in lines) == 4  # and what it was measured with
     assert [line.split("|")[1].strip() for line in lines if "**no**" in line] == [
         "Rainbow",
         "DPED-Baseline",
         "Geometry",
     ]
     assert "2.4411 for the printed 2.4111" in page
-    assert "Some CPU, 2 cores, 2 threads" in page
+    assert "Some CPU, 2 CPUs, 2 threads" in page
     assert "nan" not in page.lower().split()
 
 
 def test_page_without_records_says_so(challenge: Challenge) -> None:
     page = render_tables(compare(challenge))
-    assert "nothing yet, there are no records" in page
-    assert "[" not in next(line for line in page.splitlines() if line.startswith("| ours normal"))
+    assert "none yet, there are no records" in page
+    assert "±" not in next(line for line in page.splitlines() if line.startswith("| ours normal"))
 
 
 def test_measured_cell_carries_its_interval(challenge: Challenge) -> None:
     page = render_tables(compare(challenge, make_record("srcnn", psnr=21)))
     row = next(line for line in page.splitlines() if line.startswith("| SRCNN "))
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[2:6] == ["19.27", "22.00 [21.90, 22.10]", "21.00 [20.94, 21.06]", "+2.73"]
+    assert cells[2:6] == ["19.27", "22.00 ± 0.10", "21.00 ± 0.06", "+2.73"]

@@ -1,161 +1,198 @@
 """reports/leaderboard.md: boards and records as text."""
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
-from harness.records import Record
+from harness.metrics import get_metric
+from harness.records import Environment, Record
+from harness.render.cells import DIGITS, EMPTY, Row, escape, format_estimate, format_number, render_table
+from harness.render.figures import FIGURE, select_points
 
-FIGURE = "figures/speed_quality.png"
 
-Row = Mapping[Any, Any]
-
-
-def render_leaderboard(
-    boards: Sequence[Board], records: Sequence[Record], challenge: Challenge, *, with_figure: bool
-) -> str:
-    """The whole page; the first board is the main one."""
-    parts = [f"# Leaderboard: {challenge.title}", render_summary(boards, challenge)]
-    if with_figure:
-        parts.append(f"![Speed against PSNR of every submission]({FIGURE})")
-    parts += [render_board(board) for board in boards]
-    parts += [render_failures(records), render_runs(records), render_method(boards, records, challenge)]
+def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> str:
+    """The whole page; the first board is the main one, and the figure is of it."""
+    parts = [f"# Leaderboard: {escape(challenge.title)}", render_summary(boards, challenge)]
+    for board in boards:
+        parts.append(render_board(board))
+        if board is boards[0] and not select_points(board).empty:
+            parts.append(f"![Speed-up against PSNR of every submission]({FIGURE})")
+    parts += [render_failures(records), *render_method(boards, records), render_runs(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
-    """What the page shows, in a paragraph."""
+    """What the page shows, in a few lines."""
     if not boards:
         return "No submission has a result yet: `python -m harness run submissions/NAME` makes one."
     board = boards[0]
     first = next(iter(board.phase.scores))
     return (
-        f"Ranked by Score {first} of the {board.phase.label} of [{challenge.name}]({challenge.url}), on the dataset "
-        f"**{board.dataset}**. {board.dataset_note}\n\nAll figures are measured here, except MOS (est.), which is "
-        "estimated from NIQE. Brackets hold 95 % intervals. The published figures stand in [tables.md](tables.md)."
+        f"Ranked by **Score {escape(first)}**, higher is better: one number for quality and speed, by the rules of "
+        f"[{escape(challenge.name)}]({challenge.url}), {escape(board.phase.label)}. "
+        "[How each number is made](#how-each-number-is-made) stands below; "
+        "[tables.md](tables.md) compares with what was published.\n\n"
+        f"- Dataset: **{escape(board.dataset)}**, fingerprint `{board.dataset_sha256[:12]}`. "
+        f"{escape(board.dataset_note)}\n"
+        "- `22.4 ± 0.5` is a value and half the width of its 95 % interval. ↓ marks a metric of which less is better.\n"
+        "- All figures are measured here, except MOS (est.), a rough estimate from NIQE."
     )
 
 
 def render_board(board: Board) -> str:
     """One split's table."""
-    trained = "pairs that no submission here was trained on" if board.split == "test" else "pairs"
-    heading = f"## Split `{board.split}`: {board.pair_count} {trained}"
-    table: str = pd.DataFrame(render_rows(board)).to_markdown(index=False, disable_numparse=True)
-    return f"{heading}\n\n{table}"
-
-
-def render_rows(board: Board) -> list[dict[str, str]]:
-    """Every row's cells by column heading."""
-    rows = board.frame.itertuples(index=False)
-    return [render_row(dict(zip(board.frame, row, strict=True)), board) for row in rows]
+    rows = [render_row(row, board) for row in board.frame.to_dict("records")]
+    heading = f"## Split {escape(board.split)}: {board.pair_count} pairs"
+    return f"{heading}\n\n{render_table(rows, texts=('Submission', 'Status'))}"
 
 
 def render_row(row: Row, board: Board) -> dict[str, str]:
-    """A row's figures with the digits that their intervals deserve."""
-    cells = {
-        "Rank": "-" if is_missing(row["rank"]) else f"{row['rank']:.0f}",
-        "Submission": f"{row['submission']}",
-        "PSNR (dB)": show(row, "psnr", "{:.2f}") + (f" ({row['infinite']} inf)" if row["infinite"] else ""),
-        "MS-SSIM": show(row, "ms_ssim", "{:.4f}"),
-        "NIQE": show(row, "niqe", "{:.2f}"),
-        "MOS (est.)": show(row, "mos", "{:.1f}"),
-        "Time (ms)": show(row, "time", "{:.0f}"),
-        "Speed-up": show(row, "speed_up", "{:.2f}"),
-        "Peak RAM (MB)": scale(row["peak_bytes"], 1e6, "{:.0f}"),
-        "Model (MB)": scale(row["model_bytes"], 1e6, "{:.2f}"),
-        "Multiply-adds (G)": scale(row["multiply_adds"], 1e9, "{:.1f}", missing="unknown"),
+    """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
+    cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
+    cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
+    for profile in board.challenge.metrics:
+        metric = get_metric(profile.name)
+        unit, direction = f" ({metric.unit})" if metric.unit else "", "" if metric.higher_is_better else " ↓"
+        cells[f"{metric.label}{unit}{direction}"] = format_estimate(row, metric.name, DIGITS.get(metric.name, 4))
+        if metric.name == "psnr" and row["infinite"]:
+            cells[f"{metric.label}{unit}{direction}"] += f" ({row['infinite']} inf)"
+    return cells | {
+        "MOS (est.)": format_estimate(row, "mos", 1),
+        "Time (ms)": format_estimate(row, "time", 0),
+        "Speed-up": format_estimate(row, "speed_up", 3),
+        "Peak RAM (MB)": render_memory(row),
+        "Model (MB)": format_number(row["model_bytes"], 2, divisor=1e6),
+        "Multiply-adds (G)": format_number(row["multiply_adds"], 1, divisor=1e9, missing="unknown"),
+        "Status": f"{row['status']}, not timed" if pd.isna(row["time"]) else str(row["status"]),
     }
-    cells |= {f"Score {name}": show(row, name, "{:.2f}") for name in board.phase.scores}
-    return cells | {"Status": str(row["status"])}
 
 
-def show(row: Row, name: str, pattern: str) -> str:
-    """'22.61 [22.10, 23.12]', or a dash for what was not measured."""
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if is_missing(value):
-        return "-"
-    return f"{pattern.format(value)} [{pattern.format(low)}, {pattern.format(high)}]"
-
-
-def scale(value: object, unit: float, pattern: str, missing: str = "-") -> str:
-    """A count in a larger unit."""
-    return missing if is_missing(value) or not isinstance(value, int | float) else pattern.format(value / unit)
-
-
-def is_missing(value: object) -> bool:
-    """Whether a cell holds no figure."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def render_memory(row: Row) -> str:
+    """Peak memory, and how much of it was there once the model was loaded."""
+    peak, loaded = (format_number(row[f"{name}_bytes"], 0, divisor=1e6) for name in ("peak", "loaded"))
+    return EMPTY if peak == EMPTY else f"{peak} ({loaded} loaded)"
 
 
 def render_failures(records: Sequence[Record]) -> str:
     """Submissions without a result, each with its reason."""
     rows = [
         {
-            "Submission": r.submission.name,
-            "Status": r.status,
-            "Stage": r.failure.stage,
-            "Reason": escape(r.failure.message),
+            "Submission": escape(record.submission.name),
+            "Status": "weights not available here"
+            if record.status == "unavailable"
+            else f"{record.status} ({escape(record.failure.stage)}: {escape(record.failure.kind)})",
+            "Reason": escape(record.failure.message),
         }
-        for r in records
-        if r.failure is not None
+        for record in records
+        if record.failure is not None
     ]
-    if not rows:
-        return ""
-    table: str = pd.DataFrame(rows).replace("unavailable", "weights not available here").to_markdown(index=False)
-    return f"## Not ranked\n\n{table}"
-
-
-def escape(text: str) -> str:
-    """Text of a submission's making, harmless in a Markdown table."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return f"## Not ranked\n\n{render_table(rows, texts=tuple(rows[0]))}" if rows else ""
 
 
 def render_runs(records: Sequence[Record]) -> str:
-    """Where and when each record was made."""
+    """Where, when and from which commit each record was made."""
     rows = [
         {
-            "Submission": r.submission.name,
-            "Trained on": escape(r.submission.trained_on),
-            "Model sha256": r.submission.sha256[:12] or "-",
-            "Started (UTC)": r.environment.started_utc.replace("+00:00", ""),
-            "Commit": (r.environment.git_commit[:9] + (" + changes" if r.environment.git_dirty else "")) or "-",
-            "Machine": f"{r.environment.cpu_model}, {r.environment.cpu_count} CPUs, {r.environment.os}",
-            "ONNX Runtime": r.environment.packages.get("onnxruntime", "-"),
+            "Submission": escape(record.submission.name),
+            "Title": escape(record.submission.title) or EMPTY,
+            "Trained on": escape(record.submission.trained_on) or EMPTY,
+            "Model sha256": escape(record.submission.sha256[:12]) or EMPTY,
+            **render_environment(record.environment),
         }
-        for r in records
+        for record in records
     ]
-    return f"## Runs\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}" if rows else ""
+    return f"## Runs\n\n{render_table(rows, texts=tuple(rows[0]))}" if rows else ""
 
 
-def render_method(boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> str:
-    """How each number is made."""
+def render_environment(environment: Environment) -> dict[str, str]:
+    """Cells of a run: time, code and machine."""
+    changes = " with changes" if environment.git_dirty else ""
+    machine = f"{environment.cpu_model}, {environment.cpu_count} CPUs, {environment.os}"
+    return {
+        "Started (UTC)": escape(environment.started_utc.removesuffix("+00:00").replace("T", " ")),
+        "Commit": f"{escape(environment.git_commit[:9])}{changes}" if environment.git_commit else EMPTY,
+        "Machine": escape(machine),
+        "Python": escape(environment.python),
+        "ONNX Runtime": escape(environment.packages.get("onnxruntime", EMPTY)),
+    }
+
+
+def render_method(boards: Sequence[Board], records: Sequence[Record]) -> Iterable[str]:
+    """How each number is made, for the boards' own challenge and phase."""
     if not boards:
-        return ""
-    board, speed = boards[0], challenge.speed
-    threads = sorted({record.timing.threads for record in records if record.timing})
-    formulas = "\n".join(f"  - Score {name} = `{formula}`" for name, formula in board.phase.scores.items())
-    pairs = ", ".join(f"{pair.label} {pair.niqe:g} -> {pair.mos:g}" for pair in challenge.mos.pairs)
-    size = f"{speed.width_px}x{speed.height_px}"
-    return f"""## How each number is made
+        return
+    yield "## How each number is made"
+    yield "\n".join(
+        f"- {item}"
+        for item in (describe_scores(boards[0]), *describe_quality(boards[0]), *describe_cost(boards[0], records))
+    )
 
-- **PSNR, MS-SSIM**: mean over the split's pairs, by the challenge's own formulas. An infinite PSNR (output and target
-  are the same) counts as {challenge.infinite_psnr_db:g} dB; "(n inf)" says how often that happened.
-- **NIQE**: mean over {board.photo_count} photos of {size}, of the output as an 8-bit photo; lower is better.
-  With so few photos its interval is rough.
-- **MOS (est.)**: a straight line through published pairs of NIQE and MOS ({pairs}),
-  made on {challenge.mos.image_set}. {challenge.mos.note}
-- **Time**: one {size} photo on {"/".join(map(str, threads)) or "?"} CPU threads; the median of each pair of fresh
-  processes, averaged geometrically. **Speed-up**: {challenge.baseline.label}'s time in the same blocks over it;
-  only this ratio carries over to other machines.
-- **Peak RAM**: the kernel's mark (VmHWM) of the model's process while it enhances photos of {size};
-  the limit is {challenge.limits.memory_bytes / 1e9:g} GB.
-- **Multiply-adds** at {size}: convolutions and matrix products, one multiply-add counted as one; "unknown" where an
-  operator is not known to the counter.
-- **Scores**, {board.phase.label}. {board.phase.note} `time` and `baseline_time` are the times above.
-{formulas}
-- **Intervals**: 95 %, percentile bootstrap (seeded) over images, and over pairs of processes for time; scores carry
-  both. A record made on a larger split stands on a smaller board with the smaller board's images only."""
+
+def describe_scores(board: Board) -> str:
+    """The formulas, and where they come from."""
+    formulas = "\n".join(f"  - Score {escape(name)} = `{formula}`" for name, formula in board.phase.scores.items())
+    return (
+        f"**Scores**, {escape(board.phase.label)}. {escape(board.phase.note)} `time` is the submission's time and "
+        f"`baseline_time` that of {escape(board.challenge.baseline.label)}; a submission that was not timed has no "
+        f"score and no rank.\n{formulas}"
+    )
+
+
+def describe_quality(board: Board) -> Iterable[str]:
+    """Splits, intervals and the metrics."""
+    challenge, fit = board.challenge, board.mos_fit
+    yield (
+        "**Splits**: a submission is only evaluated on pairs that it was not trained on, as it declares. One that was "
+        "evaluated on a larger split also stands on a smaller one inside it, with that one's pairs only."
+    )
+    yield (
+        "**Intervals**: seeded percentile bootstrap over images, and over pairs of processes for times; scores carry "
+        "both. They say how much other images could change a value. All submissions see the same images, so a "
+        "difference between two is more certain than their intervals suggest. A single image gives no interval: ± 0 "
+        "then means that nothing is known."
+    )
+    yield (
+        "**PSNR**, **MS-SSIM** and other metrics with a target: the mean over the split's pairs, computed as the "
+        f"challenge does. An infinite PSNR (output and target are the same) counts as {challenge.infinite_psnr_db:g} "
+        'dB; "(4 inf)" says that this happened four times.'
+    )
+    if any(profile.name == "niqe" for profile in challenge.metrics):
+        yield f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo."
+    pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
+    line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
+    yield (
+        f"**MOS (est.)**: nobody was asked for an opinion on these outputs. MOS = {line} is the straight line through "
+        f"published pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. {escape(challenge.mos.note)}"
+    )
+
+
+def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
+    """Time, memory and size."""
+    baseline, limits = escape(board.challenge.baseline.label), board.challenge.limits
+    timings = [record.timing for record in records if record.timing]
+    sizes = join_values(f"{timing.width_px}x{timing.height_px}" for timing in timings)
+    yield (
+        f"**Time**: one photo of {sizes} on {join_values(str(timing.threads) for timing in timings)} CPU threads. "
+        f"Submission and {baseline} run in turn in a pair of fresh processes, several times over: the median in each "
+        "process, then the geometric mean."
+    )
+    yield (
+        f"**Speed-up**: {baseline}'s time in the same minutes divided by the submission's; above 1 is faster than "
+        f"{baseline}. Only this ratio carries over to other machines."
+    )
+    yield (
+        "**Peak RAM**: the most memory that the model's process held while it enhanced the photos, and what it held "
+        "once the model was loaded, as the kernel counts it (VmHWM). "
+        f"{limits.memory_bytes / 1e9:g} GB are allowed, and {limits.model_bytes / 1e6:g} MB for the model's file."
+    )
+    yield (
+        "**Multiply-adds**: of convolutions and matrix products for one such photo; unknown where the graph has an "
+        "operator that the counter does not know."
+    )
+
+
+def join_values(values: Iterable[str]) -> str:
+    """The different values among the records, usually one."""
+    return " or ".join(sorted(set(values))) or "(not timed)"
