@@ -7,10 +7,12 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from harness.metrics import METRICS
+
 EMPTY = "-"
 MOST_CHARACTERS = 500
-DIGITS = {"psnr": 2, "ssim": 4, "ms_ssim": 4, "niqe": 2}
-"""Decimals of each metric, as many as its interval deserves."""
+DIGITS = {"psnr": 2, "niqe": 2}
+"""Decimals of a metric, as many as its interval deserves; four for the others."""
 
 Row = Mapping[Any, Any]
 
@@ -21,12 +23,30 @@ _MARKUP = re.compile(
 _ENTITIES = {"<": "&lt;", "&": "&amp;"}  # a backslash would leave <script in the text
 
 
+def head_metric(name: str) -> str:
+    """A metric's heading: label, unit, and ↓ where less is better. A bridged one has its name: to ask would load it."""
+    for metric in METRICS:
+        if metric.name == name:
+            return (
+                f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
+            )
+    return name
+
+
+def count_digits(name: str) -> int:
+    """Decimals of a metric's values."""
+    return DIGITS.get(name, 4)
+
+
 def escape(text: str) -> str:
     """Plain text as one line of Markdown that shows just that text: no link, picture, HTML or new cell comes of it."""
+    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), flatten(text))
+
+
+def flatten(text: str) -> str:
+    """The same text on one line of bounded length, without control characters and marks that turn the direction."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(line) > MOST_CHARACTERS:
-        line = f"{line[:MOST_CHARACTERS]}..."
-    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), line)
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]}..."
 
 
 def format_number(value: float | None, digits: int, *, divisor: float = 1, sign: str = "", missing: str = EMPTY) -> str:

@@ -6,9 +6,17 @@ import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
-from harness.metrics import get_metric
 from harness.records import Environment, Record
-from harness.render.cells import DIGITS, EMPTY, Row, escape, format_estimate, format_number, render_table
+from harness.render.cells import (
+    EMPTY,
+    Row,
+    count_digits,
+    escape,
+    format_estimate,
+    format_number,
+    head_metric,
+    render_table,
+)
 from harness.render.figures import FIGURE, select_points
 
 
@@ -52,12 +60,9 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
     cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
-    for profile in board.challenge.metrics:
-        metric = get_metric(profile.name)
-        unit, direction = f" ({metric.unit})" if metric.unit else "", "" if metric.higher_is_better else " ↓"
-        cells[f"{metric.label}{unit}{direction}"] = format_estimate(row, metric.name, DIGITS.get(metric.name, 4))
-        if metric.name == "psnr" and row["infinite"]:
-            cells[f"{metric.label}{unit}{direction}"] += f" ({row['infinite']} inf)"
+    for name in (profile.name for profile in board.challenge.metrics):
+        infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
+        cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
     return cells | {
         "MOS (est.)": format_estimate(row, "mos", 1),
         "Time (ms)": format_estimate(row, "time", 0),

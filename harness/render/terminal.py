@@ -5,33 +5,33 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.leaderboard import Board
-from harness.metrics import get_metric
-from harness.render.cells import DIGITS, format_number
+from harness.render.cells import count_digits, flatten, format_number, head_metric
 
 LONGEST_NAME = 20
 
 
 def render_board(board: Board) -> Table:
-    """A board without intervals; leaderboard.md has them, and memory and cost."""
-    title = Text(f"{board.dataset}, split {board.split}: {board.pair_count} pairs, {board.phase.label}")
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    """A board without intervals, memory and cost; leaderboard.md has them."""
+    # Text everywhere, since a plain string would be read as rich's markup
+    title = f"{board.dataset}, split {board.split}: {board.pair_count} pairs, scores of the {board.phase.label}"
+    table = Table(title=Text(flatten(title)), title_justify="left", box=box.SIMPLE_HEAD)
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
     figures = list_figures(board)
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("submission", max_width=LONGEST_NAME, overflow="ellipsis", no_wrap=True)
+    table.add_column("submission", max_width=LONGEST_NAME, overflow="ellipsis")  # the one that gives way
     for heading in figures:
         table.add_column(Text(heading), justify="right", no_wrap=True)
     for row in board.frame.to_dict("records"):
         cells = [format_number(row[name], digits) for name, digits in figures.values()]
-        # Text, since a plain cell would be read as rich's markup
-        table.add_row(format_number(row["rank"], 0), Text(str(row["submission"])), *cells)
+        table.add_row(format_number(row["rank"], 0), Text(flatten(str(row["submission"]))), *cells)
     return table
 
 
 def list_figures(board: Board) -> dict[str, tuple[str, int]]:
     """Column of the frame and number of decimals, by heading."""
-    metrics = [get_metric(profile.name) for profile in board.challenge.metrics]
+    metrics = [profile.name for profile in board.challenge.metrics]
     return (
-        {f"score {name}" if name == next(iter(board.phase.scores)) else name: (name, 2) for name in board.phase.scores}
-        | {metric.label: (metric.name, DIGITS.get(metric.name, 4)) for metric in metrics}
+        {name: (name, 2) for name in board.phase.scores}
+        | {head_metric(name).partition(" ")[0]: (name, count_digits(name)) for name in metrics}
         | {"ms": ("time", 0), "speed-up": ("speed_up", 2)}
     )
