@@ -1,0 +1,134 @@
+"""The figure of speed against PSNR: nothing overlaps or leaves the frame, and the same board gives the same bytes."""
+
+import io
+from collections.abc import Iterator
+from itertools import combinations
+
+import matplotlib as mpl
+import pytest
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+from stored import make_record
+
+from harness.challenge import Challenge, read_challenge
+from harness.leaderboard import Board, build_boards
+from harness.render.figures import COLOURS, MARKERS, draw_speed_quality, render_speed_quality, select_points
+
+
+@pytest.fixture(scope="module")
+def challenge() -> Challenge:
+    return read_challenge("pirm2018b")
+
+
+def make_board(challenge: Challenge, count: int, *, name: str = "team_{}") -> Board:
+    """Submissions from three times faster than the baseline to a hundred times slower, faster ones with less PSNR."""
+    records = [
+        make_record(name.format(number), psnr=21 + number / 10, ms=60 * 300 ** (number / max(1, count - 1)), seed=7)
+        for number in range(count)
+    ]
+    return build_boards(records, challenge)[0]
+
+
+def draw(board: Board) -> Figure:
+    figure = draw_speed_quality(board)
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def test_png_of_a_legible_size(challenge: Challenge) -> None:
+    content = render_speed_quality(make_board(challenge, 5))
+    assert content is not None
+    with Image.open(io.BytesIO(content)) as image:
+        assert image.format == "PNG"
+        assert image.width == 1200
+        assert 600 <= image.height <= 900
+        assert len(image.convert("RGB").getcolors(2**24) or ()) > 20
+
+
+def test_same_board_gives_the_same_bytes(challenge: Challenge) -> None:
+    first, second = (render_speed_quality(make_board(challenge, 4)) for _ in range(2))
+    assert first == second
+
+
+def test_the_users_style_changes_nothing(challenge: Challenge) -> None:
+    board = make_board(challenge, 2)
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
+        styled = render_speed_quality(board)
+    assert styled == render_speed_quality(board)
+
+
+def test_nothing_to_draw(challenge: Challenge) -> None:
+    (board,) = build_boards([make_record(ms=None)], challenge)
+    assert render_speed_quality(board) is None
+
+
+def test_only_what_was_timed_is_drawn(challenge: Challenge) -> None:
+    (board,) = build_boards([make_record("timed"), make_record("untimed", psnr=30.0, ms=None)], challenge)
+    assert list(select_points(board)["submission"]) == ["timed"]
+
+
+@pytest.mark.parametrize(
+    ("count", "name"), [(1, "team_{}"), (5, "team_{}"), (25, "_a_rather_long_name_of_$a$_team_{}")]
+)
+def test_no_text_overlaps_or_leaves_the_frame(challenge: Challenge, count: int, name: str) -> None:
+    figure = draw(make_board(challenge, count, name=name))
+    (axes,), (legend,) = figure.axes, figure.legends
+    texts = [*legend.get_texts(), legend.get_title(), axes.title, axes.xaxis.label, axes.yaxis.label]
+    texts += [label for label, place in list_ticks(axes.xaxis) if axes.get_xlim()[0] <= place <= axes.get_xlim()[1]]
+    texts += [label for label, place in list_ticks(axes.yaxis) if axes.get_ylim()[0] <= place <= axes.get_ylim()[1]]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert len(boxes) >= count + 6
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(figure.bbox.padded(1).containsx(box.x0) and figure.bbox.padded(1).containsx(box.x1) for box in boxes)
+    assert all(figure.bbox.padded(1).containsy(box.y0) and figure.bbox.padded(1).containsy(box.y1) for box in boxes)
+    assert not legend.get_window_extent().overlaps(axes.bbox)
+    assert axes.bbox.width > 0.4 * figure.bbox.width
+
+
+def list_ticks(axis: Axis) -> Iterator[tuple[Text, float]]:
+    """Labels and places, also of those beyond the limits, which are not drawn."""
+    return zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
+
+
+def test_points_and_intervals_lie_in_the_axes(challenge: Challenge) -> None:
+    board = make_board(challenge, 5)
+    (axes,) = draw(board).axes
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    assert left < board.frame["speed_up_low"].min()
+    assert board.frame["speed_up_high"].max() < right
+    assert bottom < board.frame["psnr_low"].min()
+    assert board.frame["psnr_high"].max() < top
+    assert sum(left <= tick <= right for tick in axes.get_xticks()) >= 3
+
+
+def test_points_differ_in_shape_not_only_in_colour(challenge: Challenge) -> None:
+    (axes,) = draw(make_board(challenge, len(MARKERS))).axes
+    drawn = [(line.get_marker(), line.get_color()) for line in axes.lines if line.get_marker() in MARKERS]
+    assert len({marker for marker, _ in drawn}) == len(MARKERS)
+    assert {colour for _, colour in drawn} == set(COLOURS)
+
+
+def test_names_stand_in_the_order_of_the_points(challenge: Challenge) -> None:
+    (legend,) = draw(make_board(challenge, 3)).legends
+    names = [text.get_text().split()[-1] for text in legend.get_texts()[:3]]
+    assert names == ["team_2", "team_1", "team_0"]
+
+
+def test_front_joins_those_that_none_beats_in_both(challenge: Challenge) -> None:
+    records = [
+        make_record("fast", psnr=20.0, ms=50.0),
+        make_record("good", psnr=24.0, ms=400.0),
+        make_record("between", psnr=23.0, ms=100.0),
+        make_record("beaten", psnr=21.0, ms=200.0),
+    ]
+    (board,) = build_boards(records, challenge)
+    (axes,) = draw(board).axes
+    (front,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    values = board.frame.set_index("submission")
+    assert list(front.get_ydata()) == [values.loc[name, "psnr"] for name in ("fast", "between", "good")]
+    assert list(front.get_xdata()) == [values.loc[name, "speed_up"] for name in ("fast", "between", "good")]
+    (alone,) = draw(build_boards(records[:1], challenge)[0]).axes
+    assert not [line for line in alone.lines if line.get_linestyle() == "--"]
