@@ -111,6 +111,9 @@ class ModelProcess:
     def pause(self) -> None:
         """Stop the child, so that nothing of it runs beside another's timed run."""
         self._process.send_signal(signal.SIGSTOP)
+        if hasattr(os, "waitid"):  # the signal takes its time to arrive
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused child go on."""

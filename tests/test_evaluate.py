@@ -1,0 +1,463 @@
+"""One submission on one dataset: which split, which values, what of it repeats, and what becomes of a failure."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import models
+import numpy as np
+import onnx
+import pytest
+import tiny
+from onnx import TensorProto
+
+from harness import session
+from harness.archive import locate_record, read_record, write_record
+from harness.assets import open_store
+from harness.challenge import Challenge, MetricProfile, read_challenge
+from harness.dataset import Dataset, open_dataset
+from harness.enhancement import enhance, prepare_source
+from harness.errors import ChallengeError, DataError, ModelError, RegressionError, UsageError
+from harness.evaluate import BoundMetric, Evaluation, bind_metrics, choose_split, evaluate, prepare_output, score_image
+from harness.isolation import ModelProcess
+from harness.metrics.psnr import psnr
+from harness.records import Quality, Record
+from harness.submission import Manifest, SubmissionFolder, read_submission
+from harness.timing import TimingPlan
+
+PLAN = TimingPlan(threads=1, least_blocks=1, most_blocks=1, warmups=1, runs=2)
+SPLITS = {"all": ("0", "1", "2", "3"), "test": ("0",), "train": ("1", "2", "3")}
+
+
+def ignore(stage: str, done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+@pytest.fixture
+def challenge(tmp_path: Path) -> Challenge:
+    return read_challenge(tiny.write_challenge(tmp_path / "challenge"))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return open_dataset(str(tiny.write_dataset(tmp_path / "pictures")), open_store())
+
+
+@pytest.fixture
+def evaluation(challenge: Challenge, dataset: Dataset) -> Evaluation:
+    metrics, missing = bind_metrics(challenge, open_store())
+    assert not missing
+    return Evaluation(challenge, dataset, metrics, plan=None, threads=1)
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., SubmissionFolder]:
+    def submit(model: onnx.ModelProto | bytes | None, name: str = "a", **keys: str) -> SubmissionFolder:
+        return read_submission(models.write_submission(tmp_path / name, model, **keys))
+
+    return submit
+
+
+def get_quality(record: Record) -> Quality:
+    assert record.failure is None
+    assert record.quality is not None
+    return record.quality
+
+
+# --- which split
+
+
+def make_dataset(name: str = "pirm2018b") -> Dataset:
+    def refuse(name: str) -> object:
+        raise AssertionError("no picture is needed to choose a split")
+
+    return Dataset(name, "", "", SPLITS, (), refuse, refuse)  # type: ignore[arg-type]
+
+
+def make_manifest(trained_on: str) -> Manifest:
+    return Manifest(name="a", title="A", trained_on=trained_on)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "dataset", "split"),
+    [
+        ("pirm2018b/train", "pirm2018b", "test"),
+        ("pirm2018b/test", "pirm2018b", "train"),
+        ("pirm2018b/train", "embedded", "all"),
+        ("DPED training set (160k patches)", "pirm2018b", "all"),
+        ("nothing", "pirm2018b", "all"),
+    ],
+)
+def test_the_largest_split_that_was_not_trained_on_is_taken(trained_on: str, dataset: str, split: str) -> None:
+    assert choose_split(make_manifest(trained_on), make_dataset(dataset), None) == split
+
+
+@pytest.mark.parametrize("requested", ["all", "train"])
+def test_a_split_that_was_trained_on_is_refused(requested: str) -> None:
+    with pytest.raises(UsageError, match=f"a was trained on pirm2018b/train, which shares images .* '{requested}'"):
+        choose_split(make_manifest("pirm2018b/train"), make_dataset(), requested)
+    assert choose_split(make_manifest("pirm2018b/train"), make_dataset(), "test") == "test"
+    assert choose_split(make_manifest("nothing"), make_dataset(), requested) == requested
+
+
+def test_nothing_is_left_for_what_was_trained_on_all() -> None:
+    with pytest.raises(UsageError, match="no split of pirm2018b is left"):
+        choose_split(make_manifest("pirm2018b/all"), make_dataset(), None)
+
+
+@pytest.mark.parametrize("trained_on", ["pirm2018b", "pirm2018b/", "pirm2018b/trian"])
+def test_a_split_that_is_not_there_cannot_hide_what_was_trained_on(trained_on: str) -> None:
+    with pytest.raises(UsageError, match="names no split of the dataset; it has pirm2018b/all, pirm2018b/test"):
+        choose_split(make_manifest(trained_on), make_dataset(), None)
+
+
+def test_an_unknown_split_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="all, test, train"):
+        choose_split(make_manifest("nothing"), make_dataset(), "tset")
+
+
+# --- one image through one model
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_an_image_goes_in_as_float32_from_0_to_1(layout: str) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    source = prepare_source(image, layout=layout)
+    assert source.dtype == np.float32
+    assert source.shape == ((1, 6, 4, 3) if layout == "NHWC" else (1, 3, 6, 4))
+    channels_last = source[0] if layout == "NHWC" else source[0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(channels_last, image.astype(np.float32) / np.float32(255))
+
+
+@pytest.mark.parametrize(
+    ("model", "layout", "order"),
+    [(models.identity(), "NHWC", [0, 1, 2]), (models.identity_nchw(), "NCHW", [2, 1, 0])],
+)
+def test_the_output_comes_back_as_rows_columns_channels(
+    tmp_path: Path, model: onnx.ModelProto, layout: str, order: list[int]
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    with ModelProcess(memory_limit_bytes=500_000_000) as process:
+        path = models.save(model, tmp_path / "model.onnx")
+        process.load(path, runtime="onnx", threads=1, deadline_s=60)
+        output = enhance(process, image, layout=layout, deadline_s=60)
+    np.testing.assert_array_equal(output, image[:, :, order].astype(np.float32) / np.float32(255))
+
+
+def test_an_output_is_clipped_scaled_and_rounded_as_its_profile_says() -> None:
+    output = np.array([[[-0.5, 0.5, 1.5]]], np.float32)
+    raw = MetricProfile("psnr", "pairs", clip=False, data_range=255.0, quantize=False)
+    np.testing.assert_array_equal(prepare_output(output, raw), [[[-127.5, 127.5, 382.5]]])
+    clipped = MetricProfile("psnr", "pairs", clip=True, data_range=1.0, quantize=False)
+    np.testing.assert_array_equal(prepare_output(output, clipped), [[[0, 0.5, 1]]])
+    eight_bit = prepare_output(output, MetricProfile("niqe", "photos", clip=True, data_range=255.0, quantize=True))
+    assert eight_bit.dtype == np.uint8
+    np.testing.assert_array_equal(eight_bit, [[[0, 128, 255]]])  # 127.5 goes to the even neighbour
+
+
+# --- a result
+
+
+def test_a_record_holds_the_values_of_each_pair(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    record = evaluate(submit(models.brighten(0.05)), evaluation, split=None, on_progress=ignore)
+    quality = get_quality(record)
+    assert (record.status, record.challenge, record.timing) == ("ok", "tiny", None)
+    assert (quality.dataset, quality.split, len(quality.photos)) == ("pictures", "all", 1)
+    for scored in quality.pairs:
+        pair = evaluation.dataset.load_pair(scored.image)
+        output = pair.source.astype(np.float32) / np.float32(255) + np.float32(0.05)
+        expected = psnr(np.clip(output, 0, 1).astype(np.float64), pair.target / 255, data_range=1)
+        assert scored.values["psnr"] == pytest.approx(expected, abs=1e-4)
+        assert scored.values.keys() == {"psnr", "ms_ssim"}
+    assert [scored.image for scored in quality.pairs] == ["0", "1", "2"]
+    assert quality.photos[0].values == {}  # no metric of this challenge is for photos
+
+
+def test_cost_memory_and_the_model_itself_are_recorded(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    record = evaluate(submit(models.brighten()), evaluation, split=None, on_progress=ignore)
+    assert record.cost is not None
+    assert (record.cost.parameters, record.cost.multiply_adds) == (1, 0)
+    assert record.cost.model_bytes == len(models.brighten().SerializeToString())
+    assert record.memory is not None
+    assert 30e6 < record.memory.loaded_bytes < 300e6
+    assert 30e6 < record.memory.peak_bytes < 300e6
+    assert (record.submission.layout, len(record.submission.sha256)) == ("NHWC", 64)
+
+
+def test_a_repeated_evaluation_gives_the_same_digits(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    folder = submit(models.brighten(0.07))
+    first, second = (get_quality(evaluate(folder, evaluation, split=None, on_progress=ignore)) for _ in range(2))
+    assert first == second
+    assert len({scored.values["psnr"] for scored in first.pairs}) == 3  # or equal values would prove nothing
+
+
+@pytest.mark.assets
+def test_niqe_repeats_as_well(
+    assets_dir: Path, challenge: Challenge, dataset: Dataset, tmp_path: Path, submit: Callable[..., SubmissionFolder]
+) -> None:
+    own = read_challenge("pirm2018b")
+    photos = tiny.write_dataset(tmp_path / "large", pairs=1, width_px=300, height_px=200)
+    metrics, missing = bind_metrics(own, open_store(assets_dir))
+    evaluation = Evaluation(own, open_dataset(str(photos), open_store()), metrics, plan=None, threads=1)
+    folder = submit(models.brighten(0.07))
+    first, second = (get_quality(evaluate(folder, evaluation, split=None, on_progress=ignore)) for _ in range(2))
+    assert first == second
+    assert not missing
+    assert first.photos[0].values["niqe"] is not None
+
+
+def test_an_exact_output_has_infinite_psnr(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    for path in (tmp_path / "pictures" / "target").iterdir():
+        path.write_bytes((tmp_path / "pictures" / "source" / path.name).read_bytes())
+    quality = get_quality(evaluate(submit(models.identity()), evaluation, split=None, on_progress=ignore))
+    assert {scored.values["psnr"] for scored in quality.pairs} == {None}
+    assert quality.pairs[0].values["ms_ssim"] == pytest.approx(1)
+
+
+def test_time_is_measured_beside_the_baseline(evaluation: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
+    timed = replace(evaluation, plan=PLAN)
+    told: list[str] = []
+    record = evaluate(
+        submit(models.brighten()), timed, split=None, on_progress=lambda stage, done, total: told.append(stage)
+    )
+    assert record.timing is not None
+    assert (record.timing.width_px, record.timing.height_px, record.timing.baseline) == (120, 110, "slow")
+    assert len(record.timing.samples_ns[0]) == len(record.timing.baseline_samples_ns[0]) == 2
+    assert told.index("time") > told.index("quality")
+
+
+def test_without_photos_there_is_neither_memory_nor_time(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    bare = open_dataset(str(tiny.write_dataset(tmp_path / "bare", photos=0)), open_store())
+    record = evaluate(submit(models.brighten()), replace(evaluation, dataset=bare), split=None, on_progress=ignore)
+    assert record.status == "ok"
+    assert record.memory is None
+    prepared, _ = session.prepare_evaluation(
+        evaluation.challenge, str(tmp_path / "bare"), open_store(), threads=1, timing=True, on_progress=ignore
+    )
+    assert prepared.plan is None
+
+
+def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: Path) -> None:
+    folder = tiny.write_dataset(tmp_path / "mixed", photos=1)
+    tiny.save_picture(folder / "photos" / "1.png", np.zeros((110, 130, 3), np.uint8))
+    prepare = session.prepare_evaluation
+    with pytest.raises(DataError, match=r"photos of mixed differ in size \(0 120x110 and 1 130x110\).*--no-timing"):
+        prepare(challenge, str(folder), open_store(), threads=1, timing=True, on_progress=ignore)
+    evaluation, _ = prepare(challenge, str(folder), open_store(), threads=3, timing=False, on_progress=ignore)
+    assert (evaluation.plan, evaluation.threads) == (None, 3)
+
+
+# --- a failure
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "stage", "kind", "sentence"),
+    [
+        (models.all_nan(), "failed", "output", "not_finite", "39600 values that are NaN"),
+        (models.not_finite(), "failed", "output", "not_finite", "values that are NaN"),
+        (models.wrong_size(), "failed", "output", "wrong_shape", r"\(1, 109, 120, 3\) for an input of \(1, 110, 120"),
+        (models.fixed_size(), "failed", "validate", "rule", "fixed size"),
+        (models.with_type(TensorProto.INT64), "failed", "validate", "rule", "is int64; it must be float32"),
+        (models.with_type(TensorProto.FLOAT16), "failed", "validate", "rule", "is float16; it must be float32"),
+        (models.two_outputs(), "failed", "validate", "rule", "1 inputs and 2 outputs"),
+        (models.with_shape(("height", "width", 3)), "failed", "validate", "rule", "its input has shape"),
+        (models.random_operator(), "failed", "validate", "rule", "random operator"),
+        (models.identity().SerializeToString()[:-20], "failed", "load", "error", "not a whole ONNX model"),
+        (models.allocate(900_000_000), "disqualified", "run", "out_of_memory", r"out of memory \(limit 0\.4 GB\)"),
+        (models.endless_loop(), "failed", "run", "timeout", "no end of run within 2 s"),
+        (b"x" * 1_000_001, "disqualified", "validate", "too_large", "1.0 MB, 1 MB are allowed"),
+        (None, "failed", "validate", "missing", "put the model beside the manifest"),
+    ],
+    ids="nan 0/0 size fixed int64 float16 outputs rank random truncated memory endless large missing".split(),
+)
+def test_what_a_model_does_wrong_is_a_record(
+    evaluation: Evaluation,
+    submit: Callable[..., SubmissionFolder],
+    model: onnx.ModelProto | bytes | None,
+    status: str,
+    stage: str,
+    kind: str,
+    sentence: str,
+) -> None:
+    record = evaluate(submit(model), evaluation, split=None, on_progress=ignore)
+    assert record.failure is not None
+    assert (record.status, record.failure.stage, record.failure.kind) == (status, stage, kind)
+    with pytest.raises(ModelError, match=sentence):
+        raise ModelError(record.failure.message)
+    assert (record.quality, record.timing, record.memory, record.cost) == (None, None, None, None)
+
+
+def test_weights_that_are_published_elsewhere_are_unavailable(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    record = evaluate(submit(None, weights="run `make weights`"), evaluation, split=None, on_progress=ignore)
+    assert record.status == "unavailable"
+    assert record.failure is not None
+    assert "make weights" in record.failure.message
+
+
+def test_a_baseline_that_fails_is_not_recorded_against_the_submission(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    evaluation.challenge.baseline.model.write_bytes(b"no model")
+    with pytest.raises(ChallengeError, match=r"slow\.onnx cannot be timed"):
+        evaluate(submit(models.brighten()), replace(evaluation, plan=PLAN), split=None, on_progress=ignore)
+
+
+@pytest.mark.parametrize(("name", "value"), [("psnr", math.nan), ("psnr", -math.inf), ("ms_ssim", math.inf)])
+def test_a_value_that_is_not_defined_is_a_failure(name: str, value: float) -> None:
+    profile = MetricProfile(name, "pairs", clip=True, data_range=1.0, quantize=False)
+    image = np.zeros((4, 4, 3), np.uint8)
+    metric = BoundMetric(profile, lambda output, target, *, data_range: value)
+    with pytest.raises(ModelError, match=f"{name} of x is (nan|-?inf): it is not defined") as caught:
+        score_image("x", image.astype(np.float32), image, [metric])
+    assert caught.value.kind == "metric"
+
+
+def test_a_metric_that_refuses_an_image_is_a_failure() -> None:
+    def refuse(output: object, target: object, *, data_range: float) -> float:
+        raise ValueError("too small")
+
+    profile = MetricProfile("psnr", "pairs", clip=True, data_range=1.0, quantize=False)
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ModelError, match="psnr of x: too small"):
+        score_image("x", image.astype(np.float32), image, [BoundMetric(profile, refuse)])
+
+
+# --- several submissions
+
+
+def run(folder: SubmissionFolder, evaluation: Evaluation, reports: Path, split: str | None = None) -> session.Outcome:
+    return session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=ignore)
+
+
+def check(folder: SubmissionFolder, evaluation: Evaluation, reports: Path) -> session.Outcome:
+    return session.check_submission(folder, evaluation, reports_dir=reports, on_progress=ignore)
+
+
+def test_a_failure_never_replaces_a_result(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    assert run(submit(models.brighten()), evaluation, tmp_path).sentence == "a: done."
+    before = path.read_bytes()
+    outcome = run(submit(models.all_nan()), evaluation, tmp_path)
+    assert path.read_bytes() == before
+    assert outcome.sentence.endswith(f"Its earlier result in {path} is kept.")
+    assert [fault.exit_code for fault in outcome.faults] == [3]
+    run(submit(models.brighten(0.1)), evaluation, tmp_path)
+    assert path.read_bytes() != before
+
+
+def test_a_result_replaces_a_failure_and_a_failure_a_failure(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    kinds = []
+    for model in (models.all_nan(), models.wrong_size(), models.brighten()):
+        run(submit(model), evaluation, tmp_path)
+        failure = read_record(path).failure
+        kinds.append(failure.kind if failure else None)
+    assert kinds == ["not_finite", "wrong_shape", None]
+
+
+def test_unavailable_weights_are_recorded_but_no_fault(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    outcome = run(submit(None, weights="elsewhere"), evaluation, tmp_path)
+    assert outcome.faults == ()
+    assert read_record(locate_record(tmp_path / "records", dataset="pictures", name="a")).status == "unavailable"
+
+
+def test_a_split_that_does_not_fit_one_submission_keeps_no_other_back(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    trained = submit(models.brighten(), trained_on="pictures/all")
+    outcome = run(trained, evaluation, tmp_path, split="all")
+    assert [type(fault) for fault in outcome.faults] == [UsageError]
+    assert outcome.sentence.startswith("a was trained on pictures/all")
+    assert not (tmp_path / "records").exists()
+    assert run(submit(models.brighten(), "b"), evaluation, tmp_path, split="all").faults == ()
+
+
+def test_a_check_tells_what_it_compared(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    folder = submit(models.brighten(0.08))
+    assert check(folder, evaluation, tmp_path) == session.Outcome("a: no record on pictures; `harness run` makes one.")
+    run(folder, evaluation, tmp_path)
+    assert check(folder, evaluation, tmp_path) == session.Outcome("a: as recorded.", compared=True)
+    outcome = check(submit(models.brighten(0.02)), evaluation, tmp_path)
+    assert [type(fault) for fault in outcome.faults] == [RegressionError]
+    assert outcome.sentence.startswith("a: ")
+    assert "got worse, from" in outcome.sentence
+    assert outcome.compared
+
+
+def test_a_check_writes_nothing(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path / "reports")
+    before = {path: path.read_bytes() for path in (tmp_path / "reports").rglob("*") if path.is_file()}
+    check(folder, evaluation, tmp_path / "reports")
+    check(submit(models.all_nan()), evaluation, tmp_path / "reports")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "reports").rglob("*") if path.is_file()}
+    assert len(before) == 1
+
+
+def test_what_fails_now_but_has_a_result_on_record_is_a_fault(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    run(submit(models.brighten()), evaluation, tmp_path)
+    outcome = check(submit(models.all_nan()), evaluation, tmp_path)
+    assert len(outcome.faults) == 1
+    assert "NaN" in outcome.sentence
+    assert not outcome.compared
+
+
+def test_what_cannot_be_compared_is_passed_over(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    run(submit(models.all_nan()), evaluation, tmp_path)
+    assert check(submit(models.brighten()), evaluation, tmp_path) == session.Outcome(
+        "a: its record holds no result to compare."
+    )
+    run(submit(models.brighten()), evaluation, tmp_path)
+    gone = submit(None, weights="elsewhere")
+    gone.model_path.unlink()
+    outcome = check(gone, evaluation, tmp_path)
+    assert "weights are not available here" in outcome.sentence
+    assert (outcome.faults, outcome.compared) == ((), False)
+
+
+def test_a_record_of_a_split_that_was_trained_on_since_is_a_fault(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    run(submit(models.brighten()), evaluation, tmp_path)
+    outcome = check(submit(models.brighten(), trained_on="pictures/all"), evaluation, tmp_path)
+    assert [type(fault) for fault in outcome.faults] == [UsageError]
+
+
+def test_a_damaged_record_is_said_and_not_overwritten_by_a_failure(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    record = evaluate(submit(models.brighten()), evaluation, split=None, on_progress=ignore)
+    write_record(path, record)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(Exception, match="is no whole record"):
+        run(submit(models.all_nan()), evaluation, tmp_path)
+    assert run(submit(models.brighten()), evaluation, tmp_path).faults == ()
+    assert read_record(path).quality == record.quality

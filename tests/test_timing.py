@@ -1,0 +1,207 @@
+"""Time beside the baseline: what runs when, how much of it, and who is to blame for a failure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import models
+import numpy as np
+import psutil
+import pytest
+
+from harness import timing
+from harness.errors import ChallengeError, ModelError
+from harness.isolation import ModelProcess
+from harness.records import Timing
+from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing
+
+PHOTOS = [np.full((20, 30, 3), value, np.uint8) for value in (0, 50, 100)]
+LIMITS = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=20)
+PLAN = TimingPlan(threads=1, least_blocks=2, most_blocks=2, warmups=2, runs=3, budget_s=1000)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> TimedModel:
+    return TimedModel(models.save(models.brighten(), tmp_path / "model.onnx"), "onnx", "NHWC")
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> TimedModel:
+    return TimedModel(models.save(models.slow(), tmp_path / "srcnn.onnx"), "onnx", "NHWC")
+
+
+def measure(model: TimedModel, baseline: TimedModel, plan: TimingPlan = PLAN) -> Timing:
+    return measure_timing(model, baseline, PHOTOS, plan=plan, limits=LIMITS, on_block=lambda done, total: None)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One timed run: in which process, on which photo, and whether all others stood still."""
+
+    pid: int
+    photo: int
+    others_stopped: bool
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[Turn]:
+    """Every run, in the order in which they come."""
+    seen: list[Turn] = []
+    photo_of_turn = [0]
+    run = ModelProcess.run
+
+    def watch(self: ModelProcess, *, deadline_s: float) -> object:
+        others = [child for child in psutil.Process().children() if child.pid != self.pid]
+        stopped = bool(others) and all(child.status() == psutil.STATUS_STOPPED for child in others)
+        seen.append(Turn(self.pid, photo_of_turn[0], stopped))
+        return run(self, deadline_s=deadline_s)
+
+    prepare = timing.prepare_source
+
+    def remember(photo: np.ndarray, *, layout: str) -> np.ndarray:
+        photo_of_turn[0] = int(photo[0, 0, 0])
+        return prepare(photo, layout=layout)
+
+    monkeypatch.setattr(ModelProcess, "run", watch)
+    monkeypatch.setattr(timing, "prepare_source", remember)
+    return seen
+
+
+def test_a_row_of_samples_comes_of_each_block(model: TimedModel, baseline: TimedModel) -> None:
+    measured = measure(model, baseline)
+    assert [len(block) for block in measured.warmup_ns] == [2, 2]
+    assert [len(block) for block in measured.samples_ns] == [3, 3]
+    assert [len(block) for block in measured.baseline_samples_ns] == [3, 3]
+    assert (measured.width_px, measured.height_px, measured.threads) == (30, 20, 1)
+    assert (measured.device, measured.baseline) == ("cpu", "srcnn")
+    assert measured.load_ns > 0
+
+
+def test_a_slower_model_takes_longer(tmp_path: Path, model: TimedModel) -> None:
+    heavy = TimedModel(models.save(models.slow(2000), tmp_path / "heavy.onnx"), "onnx", "NHWC")
+    measured = measure(model, heavy)
+    assert np.median(measured.baseline_samples_ns) > 5 * np.median(measured.samples_ns)
+    turned = measure(heavy, model)
+    assert np.median(turned.samples_ns) > 5 * np.median(turned.baseline_samples_ns)
+
+
+def test_the_two_take_turns_on_changing_photos_while_the_other_stands_still(
+    model: TimedModel, baseline: TimedModel, turns: list[Turn]
+) -> None:
+    measure(model, baseline)
+    assert len(turns) == 2 * 2 * 5  # blocks, models, warm-ups and runs
+    assert all(turn.others_stopped for turn in turns)
+    for block in (turns[:10], turns[10:]):
+        first, second = block[0].pid, block[1].pid
+        assert [turn.pid for turn in block] == [first, second] * 5
+        assert first != second
+        assert [turn.photo for turn in block] == [0, 0, 50, 50, 100, 100, 0, 0, 50, 50]
+    assert not {turn.pid for turn in turns[:10]} & {turn.pid for turn in turns[10:]}  # fresh processes
+
+
+def test_who_starts_alternates(model: TimedModel, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = ModelProcess.load
+
+    def watch(self: ModelProcess, path: Path, **options: object) -> int:
+        loaded.append(path.name)
+        return load(self, path, **options)
+
+    monkeypatch.setattr(ModelProcess, "load", watch)
+    measure(model, baseline)
+    assert loaded == ["srcnn.onnx", "model.onnx", "model.onnx", "srcnn.onnx"]
+
+
+def test_the_layout_of_each_is_kept(tmp_path: Path, baseline: TimedModel) -> None:
+    model = TimedModel(models.save(models.convolve(), tmp_path / "model.onnx"), "onnx", "NCHW")
+    assert len(measure(model, baseline).samples_ns) == 2  # a convolution refuses any other layout
+
+
+def test_no_process_is_left(model: TimedModel, baseline: TimedModel) -> None:
+    before = psutil.Process().children()
+    measure(model, baseline)
+    assert psutil.Process().children() == before
+
+
+class Clock:
+    """Stands still but for the blocks, each of which takes `block_s`."""
+
+    def __init__(self, block_s: float) -> None:
+        self.now_s, self.block_s = 0.0, block_s
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.mark.parametrize(
+    ("block_s", "blocks"),
+    [
+        (1.0, 6),  # six fit
+        (10.0, 4),  # the fifth would end at 50
+        (11.25, 4),  # the fourth ends on the second
+        (12.0, 3),
+        (100.0, 3),  # the least, whatever it takes
+    ],
+)
+def test_blocks_are_added_while_the_next_fits_the_budget(
+    model: TimedModel, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch, block_s: float, blocks: int
+) -> None:
+    clock, order, told = Clock(block_s), [], []
+
+    def measure_block(*arguments: object, model_first: bool, **options: object) -> tuple[object, object]:
+        clock.now_s += clock.block_s
+        order.append(model_first)
+        return timing._Block(1, (1,), (2,)), timing._Block(1, (1,), (3,))
+
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "measure_block", measure_block)
+    measured = measure_timing(
+        model,
+        baseline,
+        PHOTOS,
+        plan=TimingPlan(threads=1, least_blocks=3, most_blocks=6, budget_s=45),
+        limits=LIMITS,
+        on_block=lambda done, total: told.append((done, total)),
+    )
+    assert measured.samples_ns == ((2,),) * blocks
+    assert measured.baseline_samples_ns == ((3,),) * blocks
+    assert order == [False, True, False, True, False, True][:blocks]
+    assert told[:blocks] == [(done, 6) for done in range(blocks)]
+
+
+def fails_as(model: TimedModel, baseline: TimedModel, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(kind, match=sentence):
+        measure(model, baseline)
+    assert not psutil.Process().children()
+
+
+@pytest.mark.parametrize("broken", [models.with_shape((1, 4, 4, 3)), None], ids=["run", "load"])
+def test_a_model_that_fails_is_to_blame(
+    model: TimedModel, baseline: TimedModel, broken: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(broken.SerializeToString() if broken else b"no model")  # type: ignore[attr-defined]
+    fails_as(TimedModel(path, "onnx", "NHWC"), baseline, ModelError, "failed: ")
+
+
+@pytest.mark.parametrize("broken", [models.with_shape((1, 4, 4, 3)), None], ids=["run", "load"])
+def test_a_baseline_that_fails_is_no_fault_of_the_model(
+    model: TimedModel, baseline: TimedModel, broken: object, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(broken.SerializeToString() if broken else b"no model")  # type: ignore[attr-defined]
+    sentence = r"the baseline .*broken\.onnx cannot be timed: its (load|run) failed"
+    fails_as(model, TimedModel(path, "onnx", "NHWC"), ChallengeError, sentence)
+
+
+def test_a_missing_baseline_is_said(model: TimedModel, tmp_path: Path) -> None:
+    gone = TimedModel(tmp_path / "gone.onnx", "onnx", "NHWC")
+    fails_as(model, gone, ChallengeError, r"the baseline .*gone\.onnx cannot be timed")
+
+
+def test_an_endless_run_ends_the_measurement(
+    tmp_path: Path, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = TimedModel(models.save(models.endless_loop(), tmp_path / "endless.onnx"), "onnx", "NHWC")
+    limits = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=0.5)
+    with pytest.raises(ModelError, match=r"no end of run within 0\.5 s"):
+        measure_timing(endless, baseline, PHOTOS, plan=PLAN, limits=limits, on_block=lambda done, total: None)
