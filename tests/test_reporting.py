@@ -1,0 +1,140 @@
+"""Reports are made from the records of one dataset, and a page that does not follow from them is found."""
+
+from pathlib import Path
+
+import pytest
+from stored import TEST, make_failure, make_record
+
+from harness.archive import locate_record, write_record
+from harness.challenge import Challenge, read_challenge
+from harness.errors import RecordError
+from harness.records import Record
+from harness.render.figures import FIGURE
+from harness.reporting import check_leaderboard, choose_dataset, select_records, write_leaderboard, write_tables
+
+
+@pytest.fixture(scope="module")
+def challenge() -> Challenge:
+    return read_challenge("pirm2018b")
+
+
+@pytest.fixture
+def reports(tmp_path: Path) -> Path:
+    store(tmp_path, "pirm2018b", make_record("srcnn", seed=1), make_record("boe_normal", split="test", images=TEST))
+    return tmp_path
+
+
+def store(reports_dir: Path, dataset: str, *records: Record) -> None:
+    for record in records:
+        path = locate_record(reports_dir / "records", dataset=dataset, name=record.submission.name)
+        write_record(path, record)
+
+
+def list_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_dataset_is_the_named_one_or_the_challenges(reports: Path, challenge: Challenge) -> None:
+    store(reports, "another", make_record("srcnn"))
+    assert choose_dataset(reports, "another", challenge) == "another"
+    assert choose_dataset(reports, None, challenge) == "pirm2018b"
+    with pytest.raises(RecordError, match="records has no records of embedded; `python -m harness run` makes them"):
+        choose_dataset(reports, "embedded", challenge)
+
+
+def test_dataset_is_the_only_one_there(tmp_path: Path, challenge: Challenge) -> None:
+    with pytest.raises(RecordError, match="has no records of any dataset"):
+        choose_dataset(tmp_path, None, challenge)
+    store(tmp_path, "embedded", make_record("srcnn"))
+    assert choose_dataset(tmp_path, None, challenge) == "embedded"
+
+
+def test_records_of_other_challenges_and_datasets_stay_away(reports: Path, challenge: Challenge) -> None:
+    other = make_record("stranger")
+    store(reports, "pirm2018b", Record(**{f: getattr(other, f) for f in other.__struct_fields__} | {"challenge": "c"}))
+    store(reports, "embedded", make_record("elsewhere"))
+    chosen = select_records(reports / "records", "pirm2018b", challenge)
+    assert [record.submission.name for record in chosen] == ["boe_normal", "srcnn"]
+
+
+def test_leaderboard_and_figure_are_written(reports: Path, challenge: Challenge) -> None:
+    before = list_files(reports)
+    boards = write_leaderboard(reports, "pirm2018b", challenge)
+    assert [board.split for board in boards] == ["test", "all"]
+    assert list_files(reports) - before == {"leaderboard.md", FIGURE}
+    page = (reports / "leaderboard.md").read_text(encoding="utf-8")
+    assert f"]({FIGURE})" in page
+    assert (reports / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_reports_are_the_same_bytes_when_made_again(reports: Path, challenge: Challenge) -> None:
+    contents = []
+    for _ in range(2):
+        write_leaderboard(reports, "pirm2018b", challenge)
+        write_tables(reports, "pirm2018b", challenge)
+        contents.append({name: (reports / name).read_bytes() for name in ("leaderboard.md", "tables.md", FIGURE)})
+    assert contents[0] == contents[1]
+
+
+def test_untimed_records_need_no_figure(tmp_path: Path, challenge: Challenge) -> None:
+    store(tmp_path, "pirm2018b", make_record("srcnn", ms=None))
+    write_leaderboard(tmp_path, "pirm2018b", challenge)
+    assert not (tmp_path / FIGURE).exists()
+    check_leaderboard(tmp_path, challenge)
+
+
+def test_failures_alone_make_a_page(tmp_path: Path, challenge: Challenge) -> None:
+    store(tmp_path, "pirm2018b", make_failure("srcnn", "it crashed"))
+    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ()
+    assert "it crashed" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    check_leaderboard(tmp_path, challenge)
+
+
+def test_tables_are_written(tmp_path: Path, challenge: Challenge) -> None:
+    store(tmp_path, "pirm2018b", make_failure("srcnn", "weights | <b>missing</b>"))
+    path = write_tables(tmp_path, "pirm2018b", challenge)
+    page = path.read_text(encoding="utf-8")
+    assert path == tmp_path / "tables.md"
+    assert r"published only: srcnn is failed here (weights \| &lt;b>missing&lt;/b>)" in page
+    assert "nan" not in page.lower().split()
+
+
+@pytest.mark.parametrize("phase", ["validation", "test"])
+def test_page_that_follows_passes(reports: Path, challenge: Challenge, phase: str) -> None:
+    write_leaderboard(reports, "pirm2018b", challenge, phase=phase)
+    check_leaderboard(reports, challenge)
+
+
+def test_page_of_any_dataset_passes(reports: Path, challenge: Challenge) -> None:
+    store(reports, "embedded", make_record("alpha"))
+    write_leaderboard(reports, "embedded", challenge)
+    check_leaderboard(reports, challenge)
+
+
+def test_page_that_was_edited_is_found(reports: Path, challenge: Challenge) -> None:
+    write_leaderboard(reports, "pirm2018b", challenge)
+    page = reports / "leaderboard.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("| ok ", "| OK "), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"does not follow from .*records; `python -m harness leaderboard` writes"):
+        check_leaderboard(reports, challenge)
+
+
+def test_page_older_than_its_records_is_found(reports: Path, challenge: Challenge) -> None:
+    write_leaderboard(reports, "pirm2018b", challenge)
+    store(reports, "pirm2018b", make_record("srcnn", seed=9))
+    with pytest.raises(RecordError, match="does not follow from"):
+        check_leaderboard(reports, challenge)
+
+
+def test_missing_page_is_one_sentence(reports: Path, challenge: Challenge) -> None:
+    with pytest.raises(RecordError, match=r"leaderboard.md cannot be read .*`python -m harness leaderboard` writes it"):
+        check_leaderboard(reports, challenge)
+
+
+def test_faulty_record_stops_the_reports_and_leaves_them(reports: Path, challenge: Challenge) -> None:
+    write_leaderboard(reports, "pirm2018b", challenge)
+    before = (reports / "leaderboard.md").read_bytes()
+    (reports / "records" / "pirm2018b" / "dped.json").write_text("{")
+    with pytest.raises(RecordError, match=r"dped\.json is no whole record"):
+        write_leaderboard(reports, "pirm2018b", challenge)
+    assert (reports / "leaderboard.md").read_bytes() == before
