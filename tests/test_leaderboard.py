@@ -60,6 +60,13 @@ def test_record_of_other_pairs_stays_away(challenge: Challenge) -> None:
     assert {board.split: set(get_rows(board)) for board in boards} == {"train": {"train"}, "test": {"test"}}
 
 
+def test_board_with_the_most_submissions_comes_first(challenge: Challenge) -> None:
+    train = tuple(set(ALL) - set(TEST))
+    records = [make_record(name, split="train", images=train) for name in ("a", "b")]
+    boards = build_boards([make_record("c", split="test", images=TEST), *records], challenge)
+    assert [(board.split, board.pair_count) for board in boards] == [("train", 15), ("test", 5)]
+
+
 def test_board_names_its_dataset(challenge: Challenge) -> None:
     (board,) = build_boards([make_record()], challenge)
     assert (board.dataset, board.dataset_note, board.dataset_sha256) == ("pirm2018b", "A note.", "d" * 64)
