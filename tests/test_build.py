@@ -8,11 +8,21 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.assets import AssetStore
+from harness.runtimes.onnx import inspect_model
 from harness.submission import read_submission
 from reference.baselines import make_random_srcnn
-from reference.build import RECIPES, ROOT, SPEED_BASELINE, SPEED_BASELINE_PATH, SPEED_BASELINE_SEED, main
+from reference.build import (
+    RECIPES,
+    ROOT,
+    SPEED_BASELINE,
+    SPEED_BASELINE_PATH,
+    SPEED_BASELINE_SEED,
+    load_generator,
+    main,
+)
 from reference.export import export_onnx, measure_difference
 
 
@@ -183,3 +193,18 @@ def test_builds_srcnn_with_the_graph_of_the_speed_baseline(tmp_path, assets_dir)
 def test_built_models_are_not_in_the_repository():
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {f"submissions/{name}/model.onnx" for name in RECIPES} <= set(ignored)
+
+
+@pytest.mark.parametrize("name", ["boe_normal", "boe_highperf"])
+def test_multiply_adds_are_those_of_pytorch(name):
+    generator, _ = load_generator(ROOT / "reference" / "weights" / f"{name}.safetensors")
+    counted = count_convolutions(generator.eval(), height_px=72, width_px=128)
+    graph = inspect_model(ROOT / "submissions" / name / "model.onnx", layout="NHWC", height_px=720, width_px=1280)
+    assert graph.multiply_adds == 100 * counted
+
+
+def count_convolutions(module: nn.Module, *, height_px: int, width_px: int) -> int:
+    """Multiply-adds of the convolutions of one run, as PyTorch's own counter of operations has them."""
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        module(torch.rand(1, 3, height_px, width_px))
+    return sum(counter.get_flop_counts()["Global"].values()) // 2

@@ -1,5 +1,6 @@
 """ONNX models: what a graph declares, what it costs, and how ONNX Runtime runs it."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from math import prod
 from pathlib import Path
@@ -131,7 +132,8 @@ def count_multiply_adds(
     layout = choose_layout(layout, describe_tensor(inputs[0]).shape)
     size = (1, 3, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, 3)
     try:
-        inferred = onnx.shape_inference.infer_shapes(fix_size(model, inputs[0].name, size), data_prop=True)
+        folded = fold_constants(fix_size(model, inputs[0].name, size))
+        inferred = onnx.shape_inference.infer_shapes(folded, data_prop=True)
     except Exception:  # on a contradictory graph it raises several kinds; whether the model runs is not judged here
         return None
     shapes = {v.name: describe_tensor(v).shape for v in (*inferred.graph.value_info, *inferred.graph.output)}
@@ -152,6 +154,21 @@ def fix_size(model: onnx.ModelProto, name: str, size: tuple[int, ...]) -> onnx.M
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField("shape")
     return fixed
+
+
+def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as ONNX Runtime simplifies it for its fixed input size.
+
+    Graphs compute their own paddings and crops from the input's shape, which onnx's inference cannot follow.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(path)
 
 
 def count_node(node: onnx.NodeProto, shapes: dict[str, tuple[int | None, ...]]) -> int | None:
