@@ -13,40 +13,13 @@ SEED = 2018
 CONFIDENCE = 0.95
 
 
-def mean_interval(values: npt.ArrayLike) -> tuple[float, float, float]:
-    """Mean of `values` (N,) and its 95 % interval (mean, low, high), from resampling the values.
+def summarise_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[float, float]:
+    """One time for the baseline and one for the submission, in ns: the geometric mean of the blocks' medians.
 
-    Of a single value nothing is known about the spread: low and high are NaN then.
-    Raises ValueError for no values and for one that is not finite.
-    """
-    array = _check_values(np.asarray(values, dtype=np.float64)[..., np.newaxis])
-    mean = float(array.mean())
-    if len(array) == 1:
-        return mean, float("nan"), float("nan")
-    return mean, *percentile_interval(resample_means(array)[:, 0])
-
-
-def ratio_interval(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[float, float, float]:
-    """How many times faster than the baseline, with its 95 % interval: (baseline time / time, low, high).
-
-    A block is one pair of fresh processes: its ratio is that of the medians, and the ratio is the geometric mean over
-    blocks, so that its reciprocal is the ratio the other way round. Blocks are resampled, because bias between
-    processes is larger than noise within them; of a single block its runs are, and the interval is then too narrow.
+    A block is one pair of fresh processes. Their ratio is then the geometric mean of the blocks' ratios, and its
+    reciprocal is the ratio the other way round.
     Raises ValueError for no blocks, an empty block, unequal numbers of blocks and times that are not positive.
     """
-    baseline_ns, own_ns = summarise_times(baseline_samples_ns, samples_ns)
-    times = resample_times(baseline_samples_ns, samples_ns)
-    return baseline_ns / own_ns, *percentile_interval(times[:, 0] / times[:, 1])
-
-
-def time_interval(samples_ns: Blocks) -> tuple[float, float, float]:
-    """Geometric mean of the blocks' medians with its 95 % interval, in ns: (time, low, high). As ratio_interval."""
-    times = resample_times(samples_ns, samples_ns)[:, 1]
-    return summarise_times(samples_ns, samples_ns)[1], *percentile_interval(times)
-
-
-def summarise_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[float, float]:
-    """One time for the baseline and one for the submission, in ns: the geometric mean of the blocks' medians."""
     _check_blocks(baseline_samples_ns, samples_ns)
     return _average_medians(baseline_samples_ns), _average_medians(samples_ns)
 
@@ -54,7 +27,8 @@ def summarise_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> tuple[fl
 def resample_means(values: npt.ArrayLike) -> Array:
     """Bootstrap means (RESAMPLES, K) of `values` (N, K): rows are drawn whole, so columns stay paired.
 
-    For scores: evaluate the formula on the columns of the result. Raises ValueError as mean_interval.
+    For scores: evaluate the formula on the columns of the result.
+    Raises ValueError for no values and for one that is not finite.
     """
     array = _check_values(np.asarray(values, dtype=np.float64))
     indices = np.random.default_rng(SEED).integers(0, len(array), (RESAMPLES, len(array)))
@@ -62,7 +36,11 @@ def resample_means(values: npt.ArrayLike) -> Array:
 
 
 def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
-    """Bootstrap times (RESAMPLES, 2) in ns: baseline, submission; blocks are drawn in pairs, as ratio_interval says."""
+    """Bootstrap times (RESAMPLES, 2) in ns: baseline, submission.
+
+    Blocks are resampled, in pairs, because bias between processes is larger than noise within them; of a single block
+    its runs are, and the interval is then too narrow. Raises ValueError as summarise_times.
+    """
     _check_blocks(baseline_samples_ns, samples_ns)
     generator = np.random.default_rng([SEED, 1])  # not that of the images: four photos would be drawn as four blocks
     if len(samples_ns) == 1:
