@@ -1,0 +1,65 @@
+"""A working folder as a user has it, and the commands run in it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import models
+import onnx
+
+ROOT = Path(__file__).parent.parent.parent
+TINY = ("--challenge", "challenge/tiny.toml", "--dataset", "pictures")
+
+
+class Place:
+    """A working folder, and `python -m harness` in it as a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records = folder / "reports" / "records" / "pictures"
+        self.environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(folder / "scratch"),
+            "PYTHONPATH": str(ROOT),
+        }
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command; a resource that is never closed shows as a traceback on stderr."""
+        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "harness", *map(str, arguments)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+    def harness(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        with self.start(*arguments) as process:
+            output, errors = process.communicate(timeout=300)
+        done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        assert not list((self.folder / "scratch").iterdir())
+        return done
+
+    def succeed(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command that must succeed."""
+        done = self.harness(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert "error: " not in done.stderr
+        return done
+
+    def refuse(self, exit_code: int, *arguments: str | Path) -> str:
+        """Run a command that must end with this code and one sentence, which comes back."""
+        done = self.harness(*arguments)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert (done.returncode, len(errors)) == (exit_code, 1), done.stderr
+        assert done.stderr.endswith(errors[0] + "\n")
+        return errors[0]
+
+    def submit(self, folder: str, model: onnx.ModelProto | bytes | None = None, **keys: str) -> Path:
+        """A submission's folder below ./submissions."""
+        return models.write_submission(self.folder / "submissions" / folder, model, **keys)
+
+    def read_reports(self) -> dict[str, bytes]:
+        """Every file of the reports."""
+        folder = self.folder / "reports"
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
