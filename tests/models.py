@@ -1,7 +1,7 @@
 """Small ONNX models for tests, and submissions made of them."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +259,3 @@ def write_submission(folder: Path, model: onnx.ModelProto | bytes | None = None,
         content = model if isinstance(model, bytes) else model.SerializeToString()
         (folder / "model.onnx").write_bytes(content)
     return folder
-
-
-Builder = Callable[[], onnx.ModelProto]

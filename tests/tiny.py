@@ -1,13 +1,10 @@
 """A challenge with small limits and a dataset of small pictures, for tests that evaluate something."""
 
-import shutil
 from pathlib import Path
 
 import models
 import numpy as np
 from PIL import Image
-
-from harness.challenge import FOLDER
 
 SIDE_PX = 100
 CHALLENGE = """\
@@ -105,11 +102,3 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
-
-
-def copy_challenge(folder: Path) -> Path:
-    """The package's own challenge as a file that a test may change."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("pirm2018b.toml", "srcnn.onnx"):
-        shutil.copy(FOLDER / name, folder)
-    return folder / "pirm2018b.toml"
