@@ -16,7 +16,7 @@ from harness.errors import DataError, ModelError, SubmissionError, UsageError
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
-from harness.protocol import Inspect
+from harness.protocol import Count, Layout
 from harness.records import FORMAT_VERSION, Cost, Failure, ImageScore, Memory, Quality, Record, Status, Submission
 from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
 from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing
@@ -139,21 +139,30 @@ def validate(folder: SubmissionFolder, challenge: Challenge) -> tuple[Submission
     """The static checks: size, operators, one float32 input and output, free height and width."""
     sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
-        graph = process.inspect(
-            Inspect(
-                runtime=folder.manifest.runtime,
-                path=str(folder.model_path.resolve()),
-                layout=folder.manifest.layout,
-                width_px=challenge.speed.width_px,
-                height_px=challenge.speed.height_px,
-            ),
-            deadline_s=challenge.limits.load_s,
-        )
-    layout = check_interface(folder, graph)
+        graph = process.inspect(folder.model_path, runtime=folder.manifest.runtime, deadline_s=challenge.limits.load_s)
+        layout = check_interface(folder, graph)
+        multiply_adds = count_multiply_adds(folder, challenge, layout=layout, process=process)
     return (
         describe_submission(folder, sha256=sha256, layout=layout),
-        Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=graph.multiply_adds),
+        Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=multiply_adds),
     )
+
+
+def count_multiply_adds(
+    folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
+) -> int | None:
+    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
+    request = Count(
+        runtime=folder.manifest.runtime,
+        path=str(folder.model_path.resolve()),
+        layout=layout,
+        width_px=challenge.speed.width_px,
+        height_px=challenge.speed.height_px,
+    )
+    try:
+        return process.count(request, deadline_s=challenge.limits.load_s)
+    except ModelError:
+        return None
 
 
 def measure_quality(

@@ -36,7 +36,7 @@ MEMORY_METHOD = (
     "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
 )
 
-R = TypeVar("R", protocol.Inspected, protocol.Done, protocol.Ran)
+R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
 
 
 class ModelProcess:
@@ -67,9 +67,14 @@ class ModelProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def inspect(self, request: protocol.Inspect, *, deadline_s: float) -> protocol.Inspected:
-        """What the model's file declares, and its multiply-adds at one size."""
+    def inspect(self, path: Path, *, runtime: str, deadline_s: float) -> protocol.Inspected:
+        """What the model's file declares."""
+        request = protocol.Inspect(runtime, str(path.resolve()))
         return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s)
+
+    def count(self, request: protocol.Count, *, deadline_s: float) -> int | None:
+        """The model's multiply-adds at one size; None where they are not known."""
+        return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s).multiply_adds
 
     def load(self, path: Path, *, runtime: str, threads: int, deadline_s: float) -> int:
         """Load the model; how long that took, in ns."""

@@ -12,14 +12,18 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields
 
 
 class Inspect(_Message, frozen=True):
-    """Read the model's graph without running it; its cost is counted for one image of this size.
-
-    layout is what the submission declares; None: it is read off the graph.
-    """
+    """Read the model's graph without running it."""
 
     runtime: str
     path: str
-    layout: Layout | None
+
+
+class Count(_Message, frozen=True):
+    """Count the multiply-adds for one image of this size."""
+
+    runtime: str
+    path: str
+    layout: Layout
     width_px: int
     height_px: int
 
@@ -54,20 +58,20 @@ class Tensor(msgspec.Struct, frozen=True):
     shape: tuple[int | None, ...]
 
 
-def choose_layout(declared: Layout | None, shape: tuple[int | None, ...]) -> Layout:
-    """The declared layout of a 4-D input, or the one that its three channels show."""
-    return declared or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
-
-
 class Inspected(_Message, frozen=True):
-    """A graph as it declares itself. multiply_adds is None when an operator is not known to the counter."""
+    """A graph as it declares itself; `refused` are phrases for what no submission may hold."""
 
     opset: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     parameters: int
-    multiply_adds: int | None
     refused: tuple[str, ...]
+
+
+class Counted(_Message, frozen=True):
+    """Multiply-adds, or None when an operator or a shape is not known to the counter."""
+
+    multiply_adds: int | None
 
 
 class Done(_Message, frozen=True):
@@ -92,8 +96,8 @@ class Failed(_Message, frozen=True):
     message: str
 
 
-Request = Inspect | Load | Put | Run | Fetch
-Reply = Inspected | Done | Ran | Failed
+Request = Inspect | Count | Load | Put | Run | Fetch
+Reply = Inspected | Counted | Done | Ran | Failed
 
 MAX_MESSAGE_BYTES = 1 << 20
 """No message is near this; arrays travel as bytes of a length both sides know."""

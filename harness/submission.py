@@ -9,7 +9,7 @@ import msgspec
 
 from harness.challenge import explain_error
 from harness.errors import SubmissionError
-from harness.protocol import Inspected, Layout, Tensor, choose_layout
+from harness.protocol import Inspected, Layout, Tensor
 from harness.records import Submission
 
 MANIFEST = "submission.toml"
@@ -146,7 +146,7 @@ def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
     shown = "x".join("?" if length is None else str(length) for length in shape)
     if len(shape) != 4:
         raise SubmissionError(f"{file}: its input has shape [{shown}]; it must be [batch, height, width, 3].")
-    layout = choose_layout(folder.manifest.layout, shape)
+    layout = folder.manifest.layout or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
     batch, channels, *size = (shape[0], shape[1], *shape[2:]) if layout == "NCHW" else (shape[0], shape[3], *shape[1:3])
     if channels not in (3, None):
         raise SubmissionError(

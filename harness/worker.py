@@ -89,6 +89,8 @@ class Session:
         match request:
             case protocol.Inspect():
                 return self.inspect(request)
+            case protocol.Count():
+                return self.count(request)
             case protocol.Load():
                 return self.load(request)
             case protocol.Put():
@@ -101,10 +103,15 @@ class Session:
 
     def inspect(self, request: protocol.Inspect) -> protocol.Inspected:
         runtime = import_runtime(request.runtime)
-        inspected: protocol.Inspected = runtime.inspect_model(
+        inspected: protocol.Inspected = runtime.inspect_model(Path(request.path))
+        return inspected
+
+    def count(self, request: protocol.Count) -> protocol.Counted:
+        runtime = import_runtime(request.runtime)
+        multiply_adds = runtime.count_multiply_adds(
             Path(request.path), layout=request.layout, width_px=request.width_px, height_px=request.height_px
         )
-        return inspected
+        return protocol.Counted(multiply_adds)
 
     def load(self, request: protocol.Load) -> protocol.Done:
         runtime = import_runtime(request.runtime)

@@ -133,6 +133,11 @@ def wrong_size() -> onnx.ModelProto:
     )
 
 
+def invert() -> onnx.ModelProto:
+    """The negative: what is bright becomes dark, so that structure is compared below zero."""
+    return build_model([node("Sub", ["white", "source"])], weights={"white": constant(1)})
+
+
 def constant_output() -> onnx.ModelProto:
     return build_model([node("Mul", ["source", "zero"])], weights={"zero": constant(0)})
 
@@ -233,6 +238,20 @@ def convolve(
         weights={"repeats": sizes(1, groups, 1, 1), "weights": np.ones(shape, np.float32)},
         inputs=[("source", TensorProto.FLOAT, NCHW)],
         outputs=[("output", TensorProto.FLOAT, ("batch", channels, "rows", "columns"))],
+    )
+
+
+def widen(times: int) -> onnx.ModelProto:
+    """Holds several tensors of `times` the source's size one after the other; returns its square root's root."""
+    return build_model(
+        [
+            node("Concat", ["source"] * times, ["first"], axis=3),
+            node("Sqrt", ["first"], ["second"]),
+            node("Abs", ["second"], ["third"]),
+            node("Sqrt", ["third"], ["fourth"]),
+            node("Slice", ["fourth", "start", "end", "axis"]),
+        ],
+        weights={"start": sizes(0), "end": sizes(3), "axis": sizes(3)},
     )
 
 

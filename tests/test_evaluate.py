@@ -19,7 +19,16 @@ from harness.challenge import Challenge, MetricProfile, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.enhancement import enhance, prepare_source
 from harness.errors import ChallengeError, DataError, ModelError, RegressionError, UsageError
-from harness.evaluate import BoundMetric, Evaluation, bind_metrics, choose_split, evaluate, prepare_output, score_image
+from harness.evaluate import (
+    BoundMetric,
+    Evaluation,
+    bind_metrics,
+    choose_split,
+    evaluate,
+    prepare_output,
+    score_image,
+    validate,
+)
 from harness.isolation import ModelProcess
 from harness.metrics.psnr import psnr
 from harness.records import Quality, Record
@@ -176,6 +185,12 @@ def test_a_record_holds_the_values_of_each_pair(
     assert quality.photos[0].values == {}  # no metric of this challenge is for photos
 
 
+def test_a_constant_output_is_a_result(evaluation: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
+    quality = get_quality(evaluate(submit(models.constant_output()), evaluation, split=None, on_progress=ignore))
+    target = evaluation.dataset.load_pair("0").target
+    assert quality.pairs[0].values["psnr"] == pytest.approx(psnr(np.zeros_like(target), target, data_range=255))
+
+
 def test_cost_memory_and_the_model_itself_are_recorded(
     evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
 ) -> None:
@@ -187,6 +202,14 @@ def test_cost_memory_and_the_model_itself_are_recorded(
     assert 30e6 < record.memory.loaded_bytes < 300e6
     assert 30e6 < record.memory.peak_bytes < 300e6
     assert (record.submission.layout, len(record.submission.sha256)) == ("NHWC", 64)
+
+
+def test_what_cannot_be_counted_within_the_limits_is_still_valid(
+    challenge: Challenge, submit: Callable[..., SubmissionFolder]
+) -> None:
+    """At one known size the counter holds in memory what the model would only make in a run."""
+    _, cost = validate(submit(models.allocate(900_000_000)), challenge)
+    assert cost.multiply_adds is None
 
 
 def test_a_repeated_evaluation_gives_the_same_digits(
@@ -267,6 +290,7 @@ def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: P
         (models.all_nan(), "failed", "output", "not_finite", "39600 values that are NaN"),
         (models.not_finite(), "failed", "output", "not_finite", "values that are NaN"),
         (models.wrong_size(), "failed", "output", "wrong_shape", r"\(1, 109, 120, 3\) for an input of \(1, 110, 120"),
+        (models.invert(), "failed", "output", "metric", "ms_ssim of 0 is nan: it is not defined"),
         (models.fixed_size(), "failed", "validate", "rule", "fixed size"),
         (models.with_type(TensorProto.INT64), "failed", "validate", "rule", "is int64; it must be float32"),
         (models.with_type(TensorProto.FLOAT16), "failed", "validate", "rule", "is float16; it must be float32"),
@@ -279,7 +303,7 @@ def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: P
         (b"x" * 1_000_001, "disqualified", "validate", "too_large", "1.0 MB, 1 MB are allowed"),
         (None, "failed", "validate", "missing", "put the model beside the manifest"),
     ],
-    ids="nan 0/0 size fixed int64 float16 outputs rank random truncated memory endless large missing".split(),
+    ids="nan 0/0 size negative fixed int64 float16 outputs rank random truncated memory endless large missing".split(),
 )
 def test_what_a_model_does_wrong_is_a_record(
     evaluation: Evaluation,

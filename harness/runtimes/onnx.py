@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from harness.protocol import Inspected, Layout, Tensor, choose_layout
+from harness.protocol import Inspected, Layout, Tensor
 
 # what is counted: one multiply-add a weight and position
 MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -32,19 +32,8 @@ NAME_LENGTH = 80  # of a name in a message: a file may hold names of any length
 
 
 def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Make an ONNX Runtime session on the CPU and return it as a function of its one input.
-
-    Threads do not spin (idle ones would slow the process beside it), and the memory pattern is off
-    (with it the second run of a model takes up to twice the first one's memory).
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # or a file that is both would be inspected as ONNX and run as ONNX Runtime's own format
-    options.add_session_config_entry("session.load_model_format", "ONNX")
+    """Make an ONNX Runtime session on the CPU and return it as a function of its one input."""
+    options = make_options(threads)
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     source_name, output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
 
@@ -55,24 +44,50 @@ def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray
     return run
 
 
-def inspect_model(path: Path, *, layout: Layout | None, width_px: int, height_px: int) -> Inspected:
+def make_options(threads: int) -> onnxruntime.SessionOptions:
+    """Threads do not spin (idle ones would slow the process beside it), and the memory pattern is off.
+
+    With the pattern the second run of a model takes up to twice the first one's memory.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # or a file that is both would be inspected as ONNX and run as ONNX Runtime's own format
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    return options
+
+
+def inspect_model(path: Path) -> Inspected:
     """Read the graph without running it. Raises ValueError when the file is no ONNX model."""
+    model = read_model(path)
+    inputs = find_inputs(model)
+    return Inspected(
+        opset=max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0),
+        inputs=tuple(describe_tensor(value) for value in inputs),
+        outputs=tuple(describe_tensor(value) for value in model.graph.output),
+        parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
+        refused=tuple(sorted(set(find_refused(model)))),
+    )
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Parse the file, whatever its name. Raises ValueError when it is no ONNX model."""
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # the parser's own, which comes and goes with its version
         raise ValueError("the file is not a whole ONNX model") from error
     if not model.graph.output:
         raise ValueError("the file is not a whole ONNX model")
+    return model
+
+
+def find_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that a run has to be given."""
     initialised = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initialised]
-    return Inspected(
-        opset=max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0),
-        inputs=tuple(describe_tensor(value) for value in inputs),
-        outputs=tuple(describe_tensor(value) for value in model.graph.output),
-        parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
-        multiply_adds=count_multiply_adds(model, inputs, layout=layout, width_px=width_px, height_px=height_px),
-        refused=tuple(sorted(set(find_refused(model)))),
-    )
+    return [value for value in model.graph.input if value.name not in initialised]
 
 
 def describe_tensor(value: onnx.ValueInfoProto) -> Tensor:
@@ -112,35 +127,40 @@ def list_parts(message: Any) -> Iterator[Any]:
                 yield from list_parts(part)
 
 
-def count_multiply_adds(
-    model: onnx.ModelProto,
-    inputs: list[onnx.ValueInfoProto],
-    *,
-    layout: Layout | None,
-    width_px: int,
-    height_px: int,
-) -> int | None:
+def count_multiply_adds(path: Path, *, layout: Layout, width_px: int, height_px: int) -> int | None:
     """Multiply-adds of convolutions and matrix products for one image (one multiply-add counts as one).
 
     None when a shape cannot be inferred or an operator may hide work: never a figure that is too small.
     """
-    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4:
+    model = read_model(path)
+    inputs = find_inputs(model)
+    if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4 or not is_countable(model):
         return None
-    known = MULTIPLYING | NOT_COUNTED
-    if model.functions or any(n.domain not in STANDARD_DOMAINS or n.op_type not in known for n in model.graph.node):
-        return None
-    layout = choose_layout(layout, describe_tensor(inputs[0]).shape)
     size = (1, 3, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, 3)
     try:
         folded = fold_constants(fix_size(model, inputs[0].name, size))
         inferred = onnx.shape_inference.infer_shapes(folded, data_prop=True)
-    except Exception:  # on a contradictory graph it raises several kinds; whether the model runs is not judged here
+    except Exception:  # on a contradictory graph they raise several kinds; whether the model runs is not judged here
+        return None
+    # what is folded here, where the size is known, may have to be computed in every run
+    if not is_countable(folded) or count_products(folded) < count_products(model):
         return None
     shapes = {v.name: describe_tensor(v).shape for v in (*inferred.graph.value_info, *inferred.graph.output)}
     shapes |= {v.name: describe_tensor(v).shape for v in inferred.graph.input}
     shapes |= {tensor.name: tuple(tensor.dims) for tensor in inferred.graph.initializer}
     counts = [count_node(node, shapes) for node in inferred.graph.node if node.op_type in MULTIPLYING]
     return None if None in counts else sum(count for count in counts if count is not None)
+
+
+def is_countable(model: onnx.ModelProto) -> bool:
+    """Whether each operator is known to multiply or not to; one with a graph of its own is not."""
+    known = MULTIPLYING | NOT_COUNTED
+    return not model.functions and all(n.domain in STANDARD_DOMAINS and n.op_type in known for n in model.graph.node)
+
+
+def count_products(model: onnx.ModelProto) -> int:
+    """How many convolutions and matrix products a graph has."""
+    return sum(node.op_type in MULTIPLYING for node in model.graph.node)
 
 
 def fix_size(model: onnx.ModelProto, name: str, size: tuple[int, ...]) -> onnx.ModelProto:
@@ -163,10 +183,9 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "folded.onnx"
-        options = onnxruntime.SessionOptions()
+        options = make_options(threads=1)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(path)
-        options.log_severity_level = 4
         onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(path)
 
