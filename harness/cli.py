@@ -150,6 +150,9 @@ def check(
         check_leaderboard(reports, rules)
     except RecordError as error:  # what got worse comes first
         faults.append(error)
+    if not compared and not faults:
+        name = evaluation.dataset.name
+        faults.append(RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one."))
     session.raise_first(faults)
     out.print(
         f"Nothing got worse ({compared} of {len(folders)} compared), and the leaderboard follows from the records."
