@@ -241,6 +241,18 @@ def convolve(
     )
 
 
+def burden(count: int) -> onnx.ModelProto:
+    """Identity with this many weights, of which nothing is left once it is loaded."""
+    return build_model(
+        [
+            node("Gather", ["weights", "first"], ["value"]),
+            node("Mul", ["value", "zero"], ["nothing"]),
+            node("Add", ["source", "nothing"]),
+        ],
+        weights={"weights": np.ones(count, np.float32), "first": np.array(0, np.int64), "zero": constant(0)},
+    )
+
+
 def widen(times: int) -> onnx.ModelProto:
     """Holds several tensors of `times` the source's size one after the other; returns its square root's root."""
     return build_model(

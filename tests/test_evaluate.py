@@ -204,6 +204,17 @@ def test_cost_memory_and_the_model_itself_are_recorded(
     assert (record.submission.layout, len(record.submission.sha256)) == ("NHWC", 64)
 
 
+def test_the_peak_of_memory_is_that_of_the_runs(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    roomy = read_challenge(tiny.write_challenge(tmp_path / "roomy", model_bytes=100_000_000))
+    record = evaluate(
+        submit(models.burden(15_000_000)), replace(evaluation, challenge=roomy), split=None, on_progress=ignore
+    )
+    assert record.memory is not None
+    assert record.memory.peak_bytes < record.memory.loaded_bytes - 30_000_000
+
+
 def test_what_cannot_be_counted_within_the_limits_is_still_valid(
     challenge: Challenge, submit: Callable[..., SubmissionFolder]
 ) -> None:

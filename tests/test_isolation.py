@@ -327,6 +327,28 @@ def test_too_much_memory_is_said_with_the_limit(start: Callable[..., ModelProces
     assert (caught.value.stage, caught.value.kind) == ("run", "out_of_memory")
 
 
+def test_the_watchdog_kills_what_holds_too_much() -> None:
+    code = f"import time; held = bytearray({100 * MEGABYTE}); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
+        watchdog = isolation.Watchdog(process, 50 * MEGABYTE)
+        assert process.wait(timeout=30) == -signal.SIGKILL
+        watchdog.stop()
+    assert watchdog.verdict == "out_of_memory"
+    assert watchdog.peak_bytes > 50 * MEGABYTE
+
+
+@linux
+def test_the_last_output_does_not_count_in_the_next_run(start: Callable[..., ModelProcess]) -> None:
+    process = start(models.identity())
+    peaks = []
+    process.put(np.ones((1, 1000, 2000, 3), np.float32))
+    for _ in range(2):
+        process.reset_peak()
+        process.run(deadline_s=60)
+        peaks.append(process.read_peak_bytes())
+    assert peaks[1] - peaks[0] < 4 * MEGABYTE  # the output has 24
+
+
 @linux
 def test_a_peak_between_two_looks_is_seen(start: Callable[..., ModelProcess], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "POLL_S", 600)
