@@ -211,8 +211,9 @@ class Watchdog:
 
 def start_worker(descriptor: int, limit_bytes: int, scratch: str) -> subprocess.Popen[bytes]:
     """A fresh interpreter at the other end of `descriptor`, with nothing else of this process."""
+    words = [descriptor, limit_bytes, os.getpid()]
     return subprocess.Popen(
-        [sys.executable, "-s", "-P", "-m", "harness.worker", str(descriptor), str(limit_bytes)],
+        [sys.executable, "-s", "-P", "-m", "harness.worker", *map(str, words)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,10 +1,11 @@
 """The child process: the only place where a submission's model is read, loaded and run.
 
-`python -m harness.worker FD LIMIT_BYTES` serves requests of `protocol` on the socket FD until it closes.
+`python -m harness.worker FD LIMIT_BYTES PARENT_PID` serves requests of `protocol` on the socket FD until it closes.
 Standard output belongs to the model; replies have their own descriptor.
 """
 
 import ctypes
+import os
 import resource
 import signal
 import sys
@@ -24,8 +25,8 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Confine this process, then serve until the parent hangs up."""
-    descriptor, limit_bytes = (int(word) for word in sys.argv[1:3])
-    die_with_parent()
+    descriptor, limit_bytes, parent_pid = (int(word) for word in sys.argv[1:4])
+    die_with_parent(parent_pid)
     # a backstop only: the parent watches resident memory and its limit is the one that counts
     resource.setrlimit(resource.RLIMIT_DATA, (int(1.3 * limit_bytes),) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -33,13 +34,15 @@ def main() -> None:
         serve(connection)
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent_pid: int) -> None:
     """Ask the kernel to kill this process with its parent, where it can (Linux).
 
     "Parent" is the thread that started this process: start model processes from a thread that outlives them.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before the kernel was asked, and may have left a request behind
+        sys.exit()
 
 
 def serve(connection: Connection) -> None:
