@@ -1,9 +1,23 @@
 """Fixtures that more than one test module needs."""
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import models
+import onnx
 import pytest
+import tiny
+from processes import LIMIT_BYTES, load
+
+from harness.assets import open_store
+from harness.challenge import Challenge, read_challenge
+from harness.dataset import Dataset, open_dataset
+from harness.evaluate import Evaluation, bind_metrics
+from harness.isolation import ModelProcess
+from harness.submission import SubmissionFolder, read_submission
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
@@ -24,3 +38,56 @@ def assets_dir() -> Path:
     if mirror is None:
         pytest.skip("no mirror of the upstream files (HARNESS_ASSETS or ../shared/assets)")
     return mirror
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the children's own folders are made."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., ModelProcess]]:
+    """Starts a process with a model loaded; ends it with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(model: onnx.ModelProto, *, limit_bytes: int = LIMIT_BYTES) -> ModelProcess:
+            process = stack.enter_context(ModelProcess(memory_limit_bytes=limit_bytes))
+            load(process, models.save(model, tmp_path / "model.onnx"))
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def challenge(tmp_path: Path) -> Challenge:
+    """The challenge with small limits."""
+    return read_challenge(tiny.write_challenge(tmp_path / "challenge"))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Three small pairs and a photo."""
+    return open_dataset(str(tiny.write_dataset(tmp_path / "pictures")), open_store())
+
+
+@pytest.fixture
+def evaluation(challenge: Challenge, dataset: Dataset) -> Evaluation:
+    """An evaluation of quality alone."""
+    metrics, missing = bind_metrics(challenge, open_store())
+    assert not missing
+    return Evaluation(challenge, dataset, metrics, plan=None, threads=1)
+
+
+@pytest.fixture
+def submit(tmp_path: Path) -> Callable[..., SubmissionFolder]:
+    """Writes a submission's folder and reads it."""
+
+    def submit(model: onnx.ModelProto | bytes | None, name: str = "a", **keys: str) -> SubmissionFolder:
+        return read_submission(models.write_submission(tmp_path / name, model, **keys))
+
+    return submit

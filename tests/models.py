@@ -202,6 +202,14 @@ def branch(inner: onnx.NodeProto, weights: Sequence[onnx.TensorProto] = ()) -> o
     return build_model([node("If", ["true"], then_branch=first, else_branch=second)], weights={"true": np.array(True)})
 
 
+def in_function(domain: str = "local", name: str = "Noise") -> onnx.ModelProto:
+    """A random operator inside a function of the model, which goes before a standard operator of its name."""
+    model = build_model([node(name, ["source"], domain=domain)], domains=[domain] if domain else [])
+    body = [node("RandomNormalLike", ["x"], ["y"])]
+    model.functions.append(helper.make_function(domain, name, ["x"], ["y"], body, [helper.make_opsetid("", 17)]))
+    return model
+
+
 def custom_domain() -> onnx.ModelProto:
     return build_model([node("Gelu", ["source"], domain="com.microsoft")], domains=["com.microsoft"])
 

@@ -11,14 +11,13 @@ import onnx
 import pytest
 import tiny
 from onnx import TensorProto
+from tiny import ignore
 
 from harness import session
-from harness.archive import locate_record, read_record, write_record
 from harness.assets import open_store
 from harness.challenge import Challenge, MetricProfile, read_challenge
 from harness.dataset import Dataset, open_dataset
-from harness.enhancement import enhance, prepare_source
-from harness.errors import ChallengeError, DataError, ModelError, RegressionError, UsageError
+from harness.errors import ChallengeError, ModelError, UsageError
 from harness.evaluate import (
     BoundMetric,
     Evaluation,
@@ -29,43 +28,13 @@ from harness.evaluate import (
     score_image,
     validate,
 )
-from harness.isolation import ModelProcess
 from harness.metrics.psnr import psnr
 from harness.records import Quality, Record
-from harness.submission import Manifest, SubmissionFolder, read_submission
+from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
 
 PLAN = TimingPlan(threads=1, least_blocks=1, most_blocks=1, warmups=1, runs=2)
 SPLITS = {"all": ("0", "1", "2", "3"), "test": ("0",), "train": ("1", "2", "3")}
-
-
-def ignore(stage: str, done: int, total: int) -> None:
-    """No progress is shown."""
-
-
-@pytest.fixture
-def challenge(tmp_path: Path) -> Challenge:
-    return read_challenge(tiny.write_challenge(tmp_path / "challenge"))
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    return open_dataset(str(tiny.write_dataset(tmp_path / "pictures")), open_store())
-
-
-@pytest.fixture
-def evaluation(challenge: Challenge, dataset: Dataset) -> Evaluation:
-    metrics, missing = bind_metrics(challenge, open_store())
-    assert not missing
-    return Evaluation(challenge, dataset, metrics, plan=None, threads=1)
-
-
-@pytest.fixture
-def submit(tmp_path: Path) -> Callable[..., SubmissionFolder]:
-    def submit(model: onnx.ModelProto | bytes | None, name: str = "a", **keys: str) -> SubmissionFolder:
-        return read_submission(models.write_submission(tmp_path / name, model, **keys))
-
-    return submit
 
 
 def get_quality(record: Record) -> Quality:
@@ -126,32 +95,7 @@ def test_an_unknown_split_lists_the_known_ones() -> None:
         choose_split(make_manifest("nothing"), make_dataset(), "tset")
 
 
-# --- one image through one model
-
-
-@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-def test_an_image_goes_in_as_float32_from_0_to_1(layout: str) -> None:
-    image = np.random.default_rng(1).integers(0, 256, (6, 4, 3), dtype=np.uint8)
-    source = prepare_source(image, layout=layout)
-    assert source.dtype == np.float32
-    assert source.shape == ((1, 6, 4, 3) if layout == "NHWC" else (1, 3, 6, 4))
-    channels_last = source[0] if layout == "NHWC" else source[0].transpose(1, 2, 0)
-    np.testing.assert_array_equal(channels_last, image.astype(np.float32) / np.float32(255))
-
-
-@pytest.mark.parametrize(
-    ("model", "layout", "order"),
-    [(models.identity(), "NHWC", [0, 1, 2]), (models.identity_nchw(), "NCHW", [2, 1, 0])],
-)
-def test_the_output_comes_back_as_rows_columns_channels(
-    tmp_path: Path, model: onnx.ModelProto, layout: str, order: list[int]
-) -> None:
-    image = np.random.default_rng(1).integers(0, 256, (6, 4, 3), dtype=np.uint8)
-    with ModelProcess(memory_limit_bytes=500_000_000) as process:
-        path = models.save(model, tmp_path / "model.onnx")
-        process.load(path, runtime="onnx", threads=1, deadline_s=60)
-        output = enhance(process, image, layout=layout, deadline_s=60)
-    np.testing.assert_array_equal(output, image[:, :, order].astype(np.float32) / np.float32(255))
+# --- a result
 
 
 def test_an_output_is_clipped_scaled_and_rounded_as_its_profile_says() -> None:
@@ -163,9 +107,6 @@ def test_an_output_is_clipped_scaled_and_rounded_as_its_profile_says() -> None:
     eight_bit = prepare_output(output, MetricProfile("niqe", "photos", clip=True, data_range=255.0, quantize=True))
     assert eight_bit.dtype == np.uint8
     np.testing.assert_array_equal(eight_bit, [[[0, 128, 255]]])  # 127.5 goes to the even neighbour
-
-
-# --- a result
 
 
 def test_a_record_holds_the_values_of_each_pair(
@@ -282,16 +223,6 @@ def test_without_photos_there_is_neither_memory_nor_time(
     assert prepared.plan is None
 
 
-def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: Path) -> None:
-    folder = tiny.write_dataset(tmp_path / "mixed", photos=1)
-    tiny.save_picture(folder / "photos" / "1.png", np.zeros((110, 130, 3), np.uint8))
-    prepare = session.prepare_evaluation
-    with pytest.raises(DataError, match=r"photos of mixed differ in size \(0 120x110 and 1 130x110\).*--no-timing"):
-        prepare(challenge, str(folder), open_store(), threads=1, timing=True, on_progress=ignore)
-    evaluation, _ = prepare(challenge, str(folder), open_store(), threads=3, timing=False, on_progress=ignore)
-    assert (evaluation.plan, evaluation.threads) == (None, 3)
-
-
 # --- a failure
 
 
@@ -368,131 +299,3 @@ def test_a_metric_that_refuses_an_image_is_a_failure() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ModelError, match="psnr of x: too small"):
         score_image("x", image.astype(np.float32), image, [BoundMetric(profile, refuse)])
-
-
-# --- several submissions
-
-
-def run(folder: SubmissionFolder, evaluation: Evaluation, reports: Path, split: str | None = None) -> session.Outcome:
-    return session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=ignore)
-
-
-def check(folder: SubmissionFolder, evaluation: Evaluation, reports: Path) -> session.Outcome:
-    return session.check_submission(folder, evaluation, reports_dir=reports, on_progress=ignore)
-
-
-def test_a_failure_never_replaces_a_result(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
-    assert run(submit(models.brighten()), evaluation, tmp_path).sentence == "a: done."
-    before = path.read_bytes()
-    outcome = run(submit(models.all_nan()), evaluation, tmp_path)
-    assert path.read_bytes() == before
-    assert outcome.sentence.endswith(f"Its earlier result in {path} is kept.")
-    assert [fault.exit_code for fault in outcome.faults] == [3]
-    run(submit(models.brighten(0.1)), evaluation, tmp_path)
-    assert path.read_bytes() != before
-
-
-def test_a_result_replaces_a_failure_and_a_failure_a_failure(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
-    kinds = []
-    for model in (models.all_nan(), models.wrong_size(), models.brighten()):
-        run(submit(model), evaluation, tmp_path)
-        failure = read_record(path).failure
-        kinds.append(failure.kind if failure else None)
-    assert kinds == ["not_finite", "wrong_shape", None]
-
-
-def test_unavailable_weights_are_recorded_but_no_fault(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    outcome = run(submit(None, weights="elsewhere"), evaluation, tmp_path)
-    assert outcome.faults == ()
-    assert read_record(locate_record(tmp_path / "records", dataset="pictures", name="a")).status == "unavailable"
-
-
-def test_a_split_that_does_not_fit_one_submission_keeps_no_other_back(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    trained = submit(models.brighten(), trained_on="pictures/all")
-    outcome = run(trained, evaluation, tmp_path, split="all")
-    assert [type(fault) for fault in outcome.faults] == [UsageError]
-    assert outcome.sentence.startswith("a was trained on pictures/all")
-    assert not (tmp_path / "records").exists()
-    assert run(submit(models.brighten(), "b"), evaluation, tmp_path, split="all").faults == ()
-
-
-def test_a_check_tells_what_it_compared(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    folder = submit(models.brighten(0.08))
-    assert check(folder, evaluation, tmp_path) == session.Outcome("a: no record on pictures; `harness run` makes one.")
-    run(folder, evaluation, tmp_path)
-    assert check(folder, evaluation, tmp_path) == session.Outcome("a: as recorded.", compared=True)
-    outcome = check(submit(models.brighten(0.02)), evaluation, tmp_path)
-    assert [type(fault) for fault in outcome.faults] == [RegressionError]
-    assert outcome.sentence.startswith("a: ")
-    assert "got worse, from" in outcome.sentence
-    assert outcome.compared
-
-
-def test_a_check_writes_nothing(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    folder = submit(models.brighten())
-    run(folder, evaluation, tmp_path / "reports")
-    before = {path: path.read_bytes() for path in (tmp_path / "reports").rglob("*") if path.is_file()}
-    check(folder, evaluation, tmp_path / "reports")
-    check(submit(models.all_nan()), evaluation, tmp_path / "reports")
-    assert before == {path: path.read_bytes() for path in (tmp_path / "reports").rglob("*") if path.is_file()}
-    assert len(before) == 1
-
-
-def test_what_fails_now_but_has_a_result_on_record_is_a_fault(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    run(submit(models.brighten()), evaluation, tmp_path)
-    outcome = check(submit(models.all_nan()), evaluation, tmp_path)
-    assert len(outcome.faults) == 1
-    assert "NaN" in outcome.sentence
-    assert not outcome.compared
-
-
-def test_what_cannot_be_compared_is_passed_over(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    run(submit(models.all_nan()), evaluation, tmp_path)
-    assert check(submit(models.brighten()), evaluation, tmp_path) == session.Outcome(
-        "a: its record holds no result to compare."
-    )
-    run(submit(models.brighten()), evaluation, tmp_path)
-    gone = submit(None, weights="elsewhere")
-    gone.model_path.unlink()
-    outcome = check(gone, evaluation, tmp_path)
-    assert "weights are not available here" in outcome.sentence
-    assert (outcome.faults, outcome.compared) == ((), False)
-
-
-def test_a_record_of_a_split_that_was_trained_on_since_is_a_fault(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    run(submit(models.brighten()), evaluation, tmp_path)
-    outcome = check(submit(models.brighten(), trained_on="pictures/all"), evaluation, tmp_path)
-    assert [type(fault) for fault in outcome.faults] == [UsageError]
-
-
-def test_a_damaged_record_is_said_and_not_overwritten_by_a_failure(
-    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
-) -> None:
-    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
-    record = evaluate(submit(models.brighten()), evaluation, split=None, on_progress=ignore)
-    write_record(path, record)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(Exception, match="is no whole record"):
-        run(submit(models.all_nan()), evaluation, tmp_path)
-    assert run(submit(models.brighten()), evaluation, tmp_path).faults == ()
-    assert read_record(path).quality == record.quality

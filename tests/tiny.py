@@ -102,3 +102,7 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
+
+
+def ignore(stage: str, done: int, total: int) -> None:
+    """No progress is shown."""
