@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import models
@@ -134,3 +136,16 @@ def test_an_answer_to_another_question_is_a_fault_of_ours(fake: Callable[..., No
     ):
         load(process, Path("model.onnx"))
     assert not isinstance(caught.value, ModelError)
+
+
+def test_a_worker_whose_parent_is_gone_before_it_starts_serves_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        Connection(os.dup(ours.fileno())).send_bytes(msgspec.json.encode(protocol.Run()))
+        words = [str(theirs.fileno()), str(10**9), str(os.getpid() + 1)]
+        command = [sys.executable, "-m", "harness.worker", *words]
+        done = subprocess.run(command, pass_fds=(theirs.fileno(),), timeout=60, check=False)
+        ours.setblocking(False)
+        with pytest.raises(BlockingIOError):  # no answer
+            ours.recv(1)
+    assert done.returncode == 0
