@@ -66,7 +66,7 @@ def run(
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.render.terminal import render_board
-    from harness.reporting import write_leaderboard
+    from harness.reporting import list_other_datasets, select_records, write_leaderboard
 
     rules = read_challenge(challenge)
     folders, faults = session.read_folders(submissions)
@@ -78,6 +78,7 @@ def run(
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
+        select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now, not at the end
         for folder in folders:
             outcome = session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=progress)
             log.print(outcome.sentence, markup=False)
@@ -87,6 +88,8 @@ def run(
     for board in boards:
         out.print(render_board(board))
     out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
+    for name in list_other_datasets(reports, evaluation.dataset.name, rules):
+        out.print(f"It shows {evaluation.dataset.name}; for {name}: harness leaderboard --dataset {name}", markup=False)
     session.raise_first(faults)
 
 
@@ -131,7 +134,7 @@ def check(
     from harness import session
     from harness.assets import open_store
     from harness.challenge import read_challenge
-    from harness.reporting import check_leaderboard
+    from harness.reporting import check_leaderboard, check_tables
 
     rules = read_challenge(challenge)
     folders, faults = session.read_folders(submissions)
@@ -148,15 +151,14 @@ def check(
             compared += outcome.compared
     try:
         check_leaderboard(reports, rules)
+        check_tables(reports, rules)
     except RecordError as error:  # what got worse comes first
         faults.append(error)
     if not compared and not faults:
         name = evaluation.dataset.name
         faults.append(RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one."))
     session.raise_first(faults)
-    out.print(
-        f"Nothing got worse ({compared} of {len(folders)} compared), and the leaderboard follows from the records."
-    )
+    out.print(f"Nothing got worse ({compared} of {len(folders)} compared), and the reports follow from the records.")
 
 
 @app.command()
@@ -202,7 +204,7 @@ def score(
 
     rules = read_challenge(challenge)
     scored = score_table(file, rules, phase)
-    out.print(f"{find_phase(rules, phase).label}: {find_phase(rules, phase).note}", markup=False)
+    out.print(f"Scores of the {find_phase(rules, phase).label}:", markup=False)
     out.print(scored.frame.to_markdown(index=False, floatfmt=".4g"), markup=False)
     out.print(*scored.notes, *scored.findings, sep="\n", markup=False)
 

@@ -15,13 +15,16 @@ from harness.render.tables import render_tables
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
     """The named dataset, or the challenge's own, or the first that has records; RecordError where it has none."""
-    known = [folder.name for folder in list_datasets(reports_dir / "records")]
+    records_dir = reports_dir / "records"
+    names = [folder.name for folder in list_datasets(records_dir)]
+    known = [name for name in names if select_records(records_dir, name, challenge)]
     if dataset in known:
         return dataset
     if dataset is None and known:
         return challenge.dataset if challenge.dataset in known else known[0]
     raise RecordError(
-        f"{reports_dir / 'records'} has no records of {dataset or 'any dataset'}; `python -m harness run` makes them."
+        f"{records_dir} has no records of {dataset or 'any dataset'} for the challenge {challenge.name}; "
+        "`python -m harness run` makes them."
     )
 
 
@@ -48,6 +51,26 @@ def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
     path = reports_dir / "tables.md"
     write_text(path, render_tables(compare_published(records, challenge, read_published())))
     return path
+
+
+def list_other_datasets(reports_dir: Path, dataset: str, challenge: Challenge) -> list[str]:
+    """Datasets that have records too, but are not on the leaderboard of this one."""
+    records_dir = reports_dir / "records"
+    names = [folder.name for folder in list_datasets(records_dir) if folder.name != dataset]
+    return [name for name in names if select_records(records_dir, name, challenge)]
+
+
+def check_tables(reports_dir: Path, challenge: Challenge) -> None:
+    """Raise RecordError unless tables.md, where there is one, is what the records of some dataset give."""
+    path, records_dir = reports_dir / "tables.md", reports_dir / "records"
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for folder in list_datasets(records_dir):
+        records = select_records(records_dir, folder.name, challenge)
+        if text == render_tables(compare_published(records, challenge, read_published())):
+            return
+    raise RecordError(f"{path} does not follow from {records_dir}; `python -m harness tables` writes it anew.")
 
 
 def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:

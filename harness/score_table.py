@@ -62,6 +62,8 @@ def score_table(path: str | Path, challenge: Challenge, phase_name: str) -> Scor
     needed = sorted(set().union(*(list_names(formula) for formula in phase.scores.values())))
     headings = _match_headings(path, cells, needed, list(phase.scores))
     numbers = pd.DataFrame({name: _read_numbers(path, heading, cells[heading]) for name, heading in headings.items()})
+    for name in {"time", "baseline_time"}.intersection(numbers):
+        _check_positive(path, headings[name], numbers[name].to_numpy())
     numbers.insert(0, "name", _read_row_names(cells))
     notes = [phase.note, *_describe_reading(cells, headings)]
     if "baseline_time" in needed and "baseline_time" not in numbers:
@@ -150,6 +152,12 @@ def _read_numbers(path: str | Path, heading: str, texts: list[str]) -> Array:
     return numbers
 
 
+def _check_positive(path: str | Path, heading: str, numbers: Array) -> None:
+    if not (numbers > 0).all():
+        row = int(np.flatnonzero(numbers <= 0)[0])
+        raise DataError(f"{path}: column '{heading}', row {row + 1}: {numbers[row]:g} is not a time; it must be over 0")
+
+
 def _read_row_names(cells: Mapping[str, list[str]]) -> list[str]:
     """Row names from the first column that is called so; else their numbers."""
     for heading in cells:
@@ -198,6 +206,9 @@ def _describe_findings(frame: pd.DataFrame, texts: Mapping[str, list[str]], phas
         return
     agreeing = int(frame["agrees"].sum())
     yield f"{agreeing} of {len(frame)} rows give their published {', '.join(printed)} back within {TOLERANCE}."
+    if agreeing < len(frame) / 2:  # then the formulas are wrong for the table, not the table
+        yield f"Most rows do not agree: the table was probably not scored by the {phase.label}; see --phase."
+        return
     for number, row in enumerate(frame.to_dict("records")):
         if row["agrees"]:
             continue

@@ -69,6 +69,8 @@ def prepare_evaluation(
     dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
     metrics, missing = bind_metrics(challenge, store)
     threads = threads or count_cores()
+    if threads > count_cpus():
+        raise UsageError(f"--threads {threads} is more than the {count_cpus()} CPUs that can be used here.")
     plan = None
     if timing and dataset.photos:
         check_photos(dataset)
@@ -130,12 +132,22 @@ def check_submission(
         if after.status == "unavailable":
             return Outcome(f"{folder.name}: not compared, its weights are not available here.")
         regressions = compare_records(before, after, evaluation.challenge)
+        if not regressions and not folder.manifest.weights:
+            check_same_model(before, after)
     except (UsageError, RecordError) as error:
         return Outcome(str(error), (error,))
     if regressions:
         sentence = describe_regressions(regressions)
         return Outcome(sentence, (RegressionError(sentence),), compared=True)
     return Outcome(f"{folder.name}: as recorded.", compared=True)
+
+
+def check_same_model(before: Record, after: Record) -> None:
+    """Raise RecordError unless both are of one file. Files built from published weights differ with the exporter."""
+    old, new = before.submission.sha256[:12], after.submission.sha256[:12]
+    if old != new:
+        name = before.submission.name
+        raise RecordError(f"{name}: its record is of the model {old}, the model here is {new}; run it again.")
 
 
 def validate_submission(path: Path, challenge: Challenge) -> tuple[Submission, Cost]:

@@ -32,11 +32,11 @@ class TimingPlan:
     """How much to measure: blocks are added until the most are done or the budget is spent."""
 
     threads: int
-    least_blocks: int = 3
-    most_blocks: int = 6
+    least_blocks: int = 4
+    most_blocks: int = 8
     warmups: int = 2
-    runs: int = 4
-    budget_s: float = 45.0
+    runs: int = 3
+    budget_s: float = 50.0
 
 
 @dataclass(frozen=True)

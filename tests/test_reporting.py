@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from stored import TEST, make_failure, make_record
 
@@ -10,7 +11,15 @@ from harness.challenge import Challenge, read_challenge
 from harness.errors import RecordError
 from harness.records import Record
 from harness.render.figures import FIGURE
-from harness.reporting import check_leaderboard, choose_dataset, select_records, write_leaderboard, write_tables
+from harness.reporting import (
+    check_leaderboard,
+    check_tables,
+    choose_dataset,
+    list_other_datasets,
+    select_records,
+    write_leaderboard,
+    write_tables,
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +47,13 @@ def test_dataset_is_the_named_one_or_the_challenges(reports: Path, challenge: Ch
     store(reports, "another", make_record("srcnn"))
     assert choose_dataset(reports, "another", challenge) == "another"
     assert choose_dataset(reports, None, challenge) == "pirm2018b"
-    with pytest.raises(RecordError, match="records has no records of embedded; `python -m harness run` makes them"):
+    with pytest.raises(RecordError, match="records has no records of embedded for the challenge pirm2018b; `python"):
         choose_dataset(reports, "embedded", challenge)
+
+
+def test_records_of_another_challenge_do_not_count(reports: Path, challenge: Challenge) -> None:
+    with pytest.raises(RecordError, match="has no records of any dataset for the challenge mine"):
+        choose_dataset(reports, None, msgspec.structs.replace(challenge, name="mine"))
 
 
 def test_dataset_is_the_only_one_there(tmp_path: Path, challenge: Challenge) -> None:
@@ -138,3 +152,17 @@ def test_faulty_record_stops_the_reports_and_leaves_them(reports: Path, challeng
     with pytest.raises(RecordError, match=r"dped\.json is no whole record"):
         write_leaderboard(reports, "pirm2018b", challenge)
     assert (reports / "leaderboard.md").read_bytes() == before
+
+
+def test_tables_follow_from_the_records(reports: Path, challenge: Challenge) -> None:
+    check_tables(reports, challenge)  # none yet
+    path = write_tables(reports, "pirm2018b", challenge)
+    check_tables(reports, challenge)
+    path.write_text(path.read_text().replace("SRCNN", "SRCN", 1))
+    with pytest.raises(RecordError, match=r"tables\.md does not follow from"):
+        check_tables(reports, challenge)
+
+
+def test_other_datasets_with_records_are_named(reports: Path, challenge: Challenge) -> None:
+    assert list_other_datasets(reports, "pirm2018b", challenge) == []
+    assert list_other_datasets(reports, "embedded", challenge) == ["pirm2018b"]

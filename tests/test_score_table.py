@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.challenge import Challenge, find_phase, read_challenge
-from harness.errors import ChallengeError, DataError, UsageError
+from harness.errors import DataError, UsageError
 from harness.score_table import PACKAGED, find_misprints, score_table
 
 HEADER = "team,psnr,mos,cpu_ms"
@@ -124,5 +124,12 @@ def test_other_faults(tmp_path: Path, challenge: Challenge) -> None:
         score_table(tmp_path / "binary.csv", challenge, "test")
     with pytest.raises(UsageError, match="unknown phase"):
         score_table("published:final", challenge, "final")
-    with pytest.raises(ChallengeError, match="no finite value"):
-        score_table(write_table(tmp_path, HEADER, BASELINE, "x,21,2.3,0"), challenge, "test")
+    for time in ("0", "-5"):
+        with pytest.raises(DataError, match=f"row 2: {time} is not a time; it must be over 0"):
+            score_table(write_table(tmp_path, HEADER, BASELINE, f"x,21,2.3,{time}"), challenge, "test")
+
+
+def test_a_table_of_another_phase_is_not_accused_of_misprints(challenge: Challenge) -> None:
+    findings = score_table("published:final", challenge, "validation").findings
+    assert findings[-1].startswith("Most rows do not agree: the table was probably not scored by the validation phase")
+    assert not any("misprint" in finding for finding in findings)

@@ -13,7 +13,7 @@ from harness import session
 from harness.archive import locate_record, read_record, write_record
 from harness.assets import open_store
 from harness.challenge import Challenge
-from harness.errors import DataError, RegressionError, UsageError
+from harness.errors import DataError, RecordError, RegressionError, UsageError
 from harness.evaluate import Evaluation, evaluate
 from harness.submission import SubmissionFolder
 
@@ -24,8 +24,14 @@ def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: P
     prepare = session.prepare_evaluation
     with pytest.raises(DataError, match=r"photos of mixed differ in size \(0 120x110 and 1 130x110\).*--no-timing"):
         prepare(challenge, str(folder), open_store(), threads=1, timing=True, on_progress=ignore)
-    evaluation, _ = prepare(challenge, str(folder), open_store(), threads=3, timing=False, on_progress=ignore)
-    assert (evaluation.plan, evaluation.threads) == (None, 3)
+    evaluation, _ = prepare(challenge, str(folder), open_store(), threads=1, timing=False, on_progress=ignore)
+    assert (evaluation.plan, evaluation.threads) == (None, 1)
+
+
+def test_more_threads_than_cpus_are_refused(challenge: Challenge, tmp_path: Path) -> None:
+    folder = tiny.write_dataset(tmp_path / "pictures", photos=1)
+    with pytest.raises(UsageError, match="--threads 9999 is more than the"):
+        session.prepare_evaluation(challenge, str(folder), open_store(), threads=9999, timing=True, on_progress=ignore)
 
 
 def run(folder: SubmissionFolder, evaluation: Evaluation, reports: Path, split: str | None = None) -> session.Outcome:
@@ -93,6 +99,9 @@ def test_a_check_tells_what_it_compared(
     assert outcome.sentence.startswith("a: ")
     assert "got worse, from" in outcome.sentence
     assert outcome.compared
+    outcome = check(submit(models.brighten(0.0801)), evaluation, tmp_path)
+    assert [type(fault) for fault in outcome.faults] == [RecordError]
+    assert "its record is of the model" in outcome.sentence
 
 
 def test_a_check_writes_nothing(

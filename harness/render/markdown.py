@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
-from harness.records import Environment, Record
+from harness.records import Environment, Record, Timing
 from harness.render.cells import (
     EMPTY,
     Row,
@@ -18,6 +18,7 @@ from harness.render.cells import (
     render_table,
 )
 from harness.render.figures import FIGURE, select_points
+from harness.scoring import list_names
 
 
 def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> str:
@@ -45,8 +46,14 @@ def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
         f"- Dataset: **{escape(board.dataset)}**, fingerprint `{board.dataset_sha256[:12]}`. "
         f"{escape(board.dataset_note)}\n"
         "- `22.4 ± 0.5` is a value and half the width of its 95 % interval. ↓ marks a metric of which less is better.\n"
-        "- All figures are measured here, except MOS (est.), a rough estimate from NIQE."
+        f"- All figures are measured here, except MOS (est.), a rough estimate from NIQE{describe_scores_kind(board)}."
     )
+
+
+def describe_scores_kind(board: Board) -> str:
+    """What the scores are where they rest on the estimate."""
+    estimated = any("mos" in list_names(formula) for formula in board.phase.scores.values())
+    return ", **and the scores and ranks, which rest on MOS (est.)**" if estimated else ""
 
 
 def render_board(board: Board) -> str:
@@ -165,11 +172,13 @@ def describe_quality(board: Board) -> Iterable[str]:
     )
     if any(profile.name == "niqe" for profile in challenge.metrics):
         yield f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo."
+    low, high = (choose(pair.niqe for pair in challenge.mos.pairs) for choose in (min, max))
     pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
     line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
     yield (
         f"**MOS (est.)**: nobody was asked for an opinion on these outputs. MOS = {line} is the straight line through "
-        f"published pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. {escape(challenge.mos.note)}"
+        f"published pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. "
+        f"Outside NIQE {low:.2f} to {high:.2f} it is an extrapolation. {escape(challenge.mos.note)}"
     )
 
 
@@ -181,11 +190,13 @@ def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
     yield (
         f"**Time**: one photo of {sizes} on {join_values(str(timing.threads) for timing in timings)} CPU threads. "
         f"Submission and {baseline} run in turn in a pair of fresh processes, several times over: the median in each "
-        "process, then the geometric mean."
+        f"process, then the geometric mean. {describe_blocks(timings)}"
     )
     yield (
         f"**Speed-up**: {baseline}'s time in the same minutes divided by the submission's; above 1 is faster than "
-        f"{baseline}. Only this ratio carries over to other machines."
+        f"{baseline}. The {baseline} that runs beside each submission has random weights, which do not change its "
+        "speed; a submission of the same network should come out at 1, and how far it does not is the noise of the "
+        "measurement. Only this ratio carries over to other machines."
     )
     yield (
         "**Peak RAM**: the most memory that the model's process held while it enhanced the photos, and what it held "
@@ -196,6 +207,15 @@ def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
         "**Multiply-adds**: of convolutions and matrix products for one such photo; unknown where the graph has an "
         "operator that the counter does not know."
     )
+
+
+def describe_blocks(timings: Sequence[Timing]) -> str:
+    """On how many pairs of processes the intervals of time rest."""
+    counts = sorted({len(timing.samples_ns) for timing in timings})
+    if not counts:
+        return ""
+    pairs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Here there were {pairs} pairs for each: the intervals of time are rough, and rather too narrow."
 
 
 def join_values(values: Iterable[str]) -> str:

@@ -28,6 +28,7 @@ RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+LFS_POINTER = b"version https://git-lfs"
 NAME_LENGTH = 80  # of a name in a message: a file may hold names of any length
 
 
@@ -75,8 +76,11 @@ def inspect_model(path: Path) -> Inspected:
 
 def read_model(path: Path) -> onnx.ModelProto:
     """Parse the file, whatever its name. Raises ValueError when it is no ONNX model."""
+    content = path.read_bytes()
+    if content.startswith(LFS_POINTER):
+        raise ValueError("the file is a Git LFS pointer in the model's place; `git lfs pull` fetches the model")
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # the parser's own, which comes and goes with its version
         raise ValueError("the file is not a whole ONNX model") from error
     if not model.graph.output:

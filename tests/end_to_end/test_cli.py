@@ -111,7 +111,7 @@ def test_a_timed_run_has_scores_times_and_a_figure(place: Place) -> None:
     place.succeed("run", "--threads", "1", *TINY)
     timing = read_record(place.records / "good.json").timing
     assert timing is not None
-    assert (timing.threads, timing.baseline, len(timing.samples_ns)) == (1, "slow", 6)
+    assert (timing.threads, timing.baseline, len(timing.samples_ns)) == (1, "slow", 8)
     assert any(name.startswith("figures/") for name in place.read_reports())
     assert "SRCNN" not in read_board(place)  # this challenge has another baseline
     place.succeed("check", *TINY)
@@ -169,7 +169,7 @@ def test_the_leaderboard_follows_from_the_records_alone(place: Place) -> None:
 def test_a_check_of_what_was_just_run_finds_nothing(place: Place) -> None:
     before = place.read_reports()
     done = place.succeed("check", *TINY)
-    assert done.stdout == "Nothing got worse (1 of 1 compared), and the leaderboard follows from the records.\n"
+    assert done.stdout == "Nothing got worse (1 of 1 compared), and the reports follow from the records.\n"
     assert place.read_reports() == before
 
 
@@ -265,7 +265,7 @@ def test_metric_prints_niqe(place: Place, assets_dir: Path) -> None:
 
 def test_score_gives_nine_of_the_twelve_published_rows(place: Place) -> None:
     output = place.succeed("score", "published:final", "--phase", "test").stdout
-    assert output.startswith("test phase (recovered formula): ")
+    assert output.startswith("Scores of the test phase (recovered formula):\n")
     assert re.search(r"^\| MIPhoenix ", output, re.MULTILINE)
     assert "9 of 12 rows give their published A, B, C back within 0.05" in output
 
