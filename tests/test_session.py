@@ -99,7 +99,7 @@ def test_a_check_tells_what_it_compared(
     assert outcome.sentence.startswith("a: ")
     assert "got worse, from" in outcome.sentence
     assert outcome.compared
-    outcome = check(submit(models.brighten(0.0801)), evaluation, tmp_path)
+    outcome = check(submit(models.brighten(0.080001)), evaluation, tmp_path)
     assert [type(fault) for fault in outcome.faults] == [RecordError]
     assert "its record is of the model" in outcome.sentence
 
