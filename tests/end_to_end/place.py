@@ -1,6 +1,7 @@
 """A working folder as a user has it, and the commands run in it."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,16 @@ class Place:
         """Start a command; a resource that is never closed shows as a traceback on stderr."""
         command = [sys.executable, "-W", "error::ResourceWarning", "-m", "harness", *map(str, arguments)]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            # a shell that runs the tests in the background has them ignore it, and their children too
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
 
     def harness(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -132,9 +132,12 @@ def test_ctrl_c_leaves_no_process_and_no_traceback(place: Place, tiny_options: S
     place.submit("good", models.endless_loop())
     before = place.read_reports()
     with place.start("run", *tiny_options) as process:
-        child = wait_for_child(process.pid)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        try:
+            child = wait_for_child(process.pid)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert not child.is_running()
     assert "Traceback" not in output + errors
