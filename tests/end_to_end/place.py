@@ -38,7 +38,7 @@ class Place:
             stderr=pipe,
             text=True,
             # a shell that runs the tests in the background has them ignore it, and their children too
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
 
     def harness(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
