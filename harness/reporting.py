@@ -15,15 +15,13 @@ from harness.render.tables import render_tables
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
     """The named dataset, or the challenge's own, or the first that has records; RecordError where it has none."""
-    records_dir = reports_dir / "records"
-    names = [folder.name for folder in list_datasets(records_dir)]
-    known = [name for name in names if select_records(records_dir, name, challenge)]
+    known = list_recorded_datasets(reports_dir, challenge)
     if dataset in known:
         return dataset
     if dataset is None and known:
         return challenge.dataset if challenge.dataset in known else known[0]
     raise RecordError(
-        f"{records_dir} has no records of {dataset or 'any dataset'} for the challenge {challenge.name}; "
+        f"{reports_dir / 'records'} has no records of {dataset or 'any dataset'} for the challenge {challenge.name}; "
         "`python -m harness run` makes them."
     )
 
@@ -55,9 +53,13 @@ def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
 
 def list_other_datasets(reports_dir: Path, dataset: str, challenge: Challenge) -> list[str]:
     """Datasets that have records too, but are not on the leaderboard of this one."""
+    return [name for name in list_recorded_datasets(reports_dir, challenge) if name != dataset]
+
+
+def list_recorded_datasets(reports_dir: Path, challenge: Challenge) -> list[str]:
+    """Datasets that have records of a challenge."""
     records_dir = reports_dir / "records"
-    names = [folder.name for folder in list_datasets(records_dir) if folder.name != dataset]
-    return [name for name in names if select_records(records_dir, name, challenge)]
+    return [f.name for f in list_datasets(records_dir) if select_records(records_dir, f.name, challenge)]
 
 
 def check_tables(reports_dir: Path, challenge: Challenge) -> None:
