@@ -3,6 +3,9 @@
 Both only move pixels, so nothing is lost, unlike pooling or a strided convolution.
 The paper's text does not fix the order of the channels. Here it is that of torch's PixelUnshuffle(2), PixelShuffle(2):
 channel `4*c + 2*i + j` of a Demux is channel `c` at rows `i::2` and columns `j::2`.
+
+Every dtype that torch shuffles will do: float16, bfloat16, float32, float64, complex64, complex128, int8 to int64,
+uint8, bool. torch raises NotImplementedError for the rest (float8, complex32, uint16 to uint64).
 """
 
 import torch
@@ -13,25 +16,29 @@ from torch.nn import functional
 def demux(x: torch.Tensor) -> torch.Tensor:
     """Half the height and width, four times the channels: (N, C, H, W) -> (N, 4C, H/2, W/2), bit for bit.
 
-    ValueError when `x` does not have four dimensions, or its height or width is odd.
+    ValueError when `x` does not have four dimensions, is empty, or its height or width is odd.
     """
-    if x.ndim != 4:
-        raise ValueError(f"demux needs a tensor (N, C, H, W), got {tuple(x.shape)}")
+    check_shape(x, "demux", "(N, C, H, W)")
     if x.shape[2] % 2 or x.shape[3] % 2:
-        raise ValueError(f"demux needs an even height and width, got {x.shape[2]}x{x.shape[3]}: pad the image first")
+        raise ValueError(f"demux needs an even height and width, got {tuple(x.shape)}: pad the image first")
     return functional.pixel_unshuffle(x, 2)
 
 
 def mux(x: torch.Tensor) -> torch.Tensor:
     """Twice the height and width, a quarter of the channels: (N, 4C, H, W) -> (N, C, 2H, 2W), the inverse of `demux`.
 
-    ValueError when `x` does not have four dimensions, or its channels are not a multiple of four.
+    ValueError when `x` does not have four dimensions, is empty, or its channels are not a multiple of four.
     """
-    if x.ndim != 4:
-        raise ValueError(f"mux needs a tensor (N, 4C, H, W), got {tuple(x.shape)}")
+    check_shape(x, "mux", "(N, 4C, H, W)")
     if x.shape[1] % 4:
-        raise ValueError(f"mux needs a multiple of four channels, got {x.shape[1]}")
+        raise ValueError(f"mux needs a multiple of four channels, got {tuple(x.shape)}")
     return functional.pixel_shuffle(x, 2)
+
+
+def check_shape(x: torch.Tensor, layer: str, expected: str) -> None:
+    """ValueError unless `x` has four dimensions and holds something: torch leaves the shape of an empty one as it is."""
+    if x.ndim != 4 or 0 in x.shape:
+        raise ValueError(f"{layer} needs a tensor {expected} that is not empty, got {tuple(x.shape)}")
 
 
 class Demux(nn.Module):
