@@ -36,7 +36,7 @@ def mux(x: torch.Tensor) -> torch.Tensor:
 
 
 def check_shape(x: torch.Tensor, layer: str, expected: str) -> None:
-    """ValueError unless `x` has four dimensions and holds something: torch leaves the shape of an empty one as it is."""
+    """ValueError unless `x` has four dimensions and is not empty: torch would leave an empty one in its shape."""
     if x.ndim != 4 or 0 in x.shape:
         raise ValueError(f"{layer} needs a tensor {expected} that is not empty, got {tuple(x.shape)}")
 
