@@ -28,13 +28,21 @@ class SRCNN(nn.Module):
         return scale_output(last(torch.relu(second(torch.relu(first(x))))))
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance norm of any size. Torch's own module refuses a single pixel, of which only the shift is left."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> the same shape; statistics over each whole image."""
+        return torch.instance_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, True)
+
+
 class ResidualBlock(nn.Module):
     """Two times 3x3 convolution, instance norm, ReLU; the input is added after the last ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.ModuleList(make_conv(channels, channels, 3) for _ in range(2))
-        self.norms = nn.ModuleList(nn.InstanceNorm2d(channels, eps=NORM_EPSILON, affine=True) for _ in range(2))
+        self.norms = nn.ModuleList(InstanceNorm(channels, eps=NORM_EPSILON, affine=True) for _ in range(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, channels, H, W) -> the same shape; statistics over the whole image."""
@@ -69,7 +77,7 @@ class ResNet(nn.Module):
         inner = [conv for block in self.blocks for conv in block.convs]
         return [self.first, *inner, *self.middle, self.last]
 
-    def get_norms(self) -> list[nn.InstanceNorm2d]:
+    def get_norms(self) -> list[InstanceNorm]:
         """The instance norms in the order in which upstream creates them."""
         return [norm for block in self.blocks for norm in block.norms]
 

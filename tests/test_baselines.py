@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from harness.metrics import ms_ssim, psnr
-from reference.baselines import ResNet, load_resnet, load_srcnn, make_random_srcnn
+from reference.baselines import InstanceNorm, ResNet, load_resnet, load_srcnn, make_random_srcnn
 from reference.checkpoint import read_checkpoint
 
 WEIGHTS = "aiff22/ai-challenge/models_pretrained"
@@ -88,6 +89,32 @@ def test_multiply_adds_per_pixel_are_the_published_ones():
     assert count(make_random_srcnn(0)) == 69_152
     assert count(ResNet(blocks=2, channels=32)) == 70_848
     assert count(ResNet(blocks=4, channels=64)) == 399_744
+
+
+def test_multiply_adds_are_those_of_pytorch():
+    for model, per_pixel in ((make_random_srcnn(0), 69_152), (ResNet(blocks=2, channels=32), 70_848)):
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            model(torch.rand(1, 3, 24, 40))
+        assert counter.get_total_flops() / 2 / (24 * 40) == per_pixel
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2)])
+def test_tiny_images_keep_their_size(size):
+    for model in (make_random_srcnn(0), ResNet(blocks=2, channels=8)):
+        output = run(model, np.random.default_rng(0).random((*size, 3), dtype=np.float32))
+        assert output.shape == (*size, 3)
+        assert np.isfinite(output).all()
+
+
+def test_normalisation_is_that_of_torch():
+    torch.manual_seed(0)
+    ours, torchs = (make(6, eps=1e-3, affine=True) for make in (InstanceNorm, torch.nn.InstanceNorm2d))
+    torch.nn.init.normal_(ours.weight)
+    torch.nn.init.normal_(ours.bias)
+    torchs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 7, 9)
+    assert torch.equal(ours(x), torchs(x))
+    torch.testing.assert_close(ours(x[:, :, :1, :1]), ours.bias.expand(2, 6)[:, :, None, None], rtol=0, atol=1e-6)
 
 
 def test_variables_of_another_network_are_refused():
