@@ -1,14 +1,15 @@
 """The paper's two generators: three scales (normal), or straight to the third (high performance).
 
 Liu, Navarrete Michelini, Zhu, "Deep Networks for Image-to-Image Translation with Mux and Demux Layers", section 4.1.
-What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux,
-instance normalisation after every 3x3 convolution. Its figures give the rest and were not at hand, so widths, depths,
-the activation, the 1x1 convolution that closes a dense block, the skip from the second scale, and the output as a
-change of the input are free choices; `GeneratorConfig` gives a reason for each number.
+What its text says is kept: Demux and Mux between the scales, a dense block at each, noise channels after every Demux
+(in the high-performance generator after the first of its two as well), instance normalisation after every 3x3
+convolution. Its figures give the rest and were not at hand, so widths, depths, the activation, the 1x1 convolution that
+closes a dense block, the skip from the second scale, and the output as a change of the input are free choices;
+`GeneratorConfig` gives a reason for each number.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -17,20 +18,25 @@ from torch.nn import functional
 from reference.layers import demux, mux
 
 NOISE_TILE_PX = 64
+"""64 kB for four channels, repeated over the image, and far wider than the 9 px that the third scale's layers see."""
 NOISE_SEED = 2018
 STRIDE_PX = 4
+"""Two Demux need height and width to be multiples of four."""
+Kind = Literal["normal", "high_performance"]
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     """Free choices of a generator. Channel counts in multiples of 16 fill the vector units of a CPU."""
 
-    kind: Literal["normal", "high_performance"] = "normal"
+    kind: Kind = "normal"
+    """The one that took part in the challenge (section 5.3)."""
     noise_channels: int = 4
-    """12 + 4 = 16 channels after the first Demux."""
+    """After each Demux; 12 + 4 = 16 channels after the first. 0 is the ablation's "no noise" (Table 5)."""
     half_width: int = 16
     """Channels that leave the first block, and that Mux brings back: at half size a channel costs four times more."""
     half_growth: int = 16
+    """A layer at half size takes 16 channels in and gives as many."""
     half_layers: int = 2
     """Two 3x3 layers each way: enough for colour and edges, most of the work belongs to the third scale."""
     quarter_growth: int = 32
@@ -41,6 +47,14 @@ class GeneratorConfig:
     """LeakyReLU as in the paper's discriminator."""
     norm_epsilon: float = 1e-3
     """As in the challenge's own networks; it also damps the noise of flat images, whose variance is about 1e-6."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind of generator {self.kind!r} is unknown; known are {', '.join(get_args(Kind))}")
+        for name, value in asdict(self).items():
+            least = 1 if name.endswith(("width", "growth")) else 0
+            if name != "kind" and not value >= least:
+                raise ValueError(f"{name} of a generator must be at least {least}, got {value}")
 
 
 def convolve_parts(conv: nn.Conv2d, parts: list[torch.Tensor], *, training: bool) -> torch.Tensor:
@@ -111,15 +125,20 @@ class Noise(nn.Module):
         return torch.cat([x, tiled[:, :, :h, :w]], 1)
 
 
+def make_noise(config: GeneratorConfig, place: int) -> nn.Module:
+    """The noise after the Demux number `place`; nothing at all where the configuration wants none."""
+    return Noise(config.noise_channels, NOISE_SEED + place) if config.noise_channels else nn.Identity()
+
+
 class NormalBody(nn.Module):
     """Half size, quarter size, half size again (Fig. 2)."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width, noise = config.half_width, config.noise_channels
-        self.noise_half = Noise(noise, NOISE_SEED)
+        self.noise_half = make_noise(config, 0)
         self.down = DenseBlock(12 + noise, config.half_growth, config.half_layers, width, config)
-        self.noise_quarter = Noise(noise, NOISE_SEED + 1)
+        self.noise_quarter = make_noise(config, 1)
         self.quarter = DenseBlock(4 * width + noise, config.quarter_growth, config.quarter_layers, 4 * width, config)
         self.up = DenseBlock(2 * width, config.half_growth, config.half_layers, 12, config)
 
@@ -136,13 +155,15 @@ class HighPerformanceBody(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         width, noise = config.half_width, config.noise_channels
-        self.noise = Noise(noise, NOISE_SEED)
-        self.quarter = DenseBlock(48 + noise, config.quarter_growth, config.quarter_layers, 4 * width, config)
+        self.noise_half, self.noise_quarter = make_noise(config, 0), make_noise(config, 1)
+        inputs = 4 * (12 + noise) + noise
+        self.quarter = DenseBlock(inputs, config.quarter_growth, config.quarter_layers, 4 * width, config)
         self.up = DenseBlock(width, config.half_growth, config.half_layers, 12, config)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""
-        quarter = self.quarter(self.noise(demux(demux(x))))  # (N, 4 width, H/4, W/4)
+        half = self.noise_half(demux(x))  # (N, 12 + noise, H/2, W/2)
+        quarter = self.quarter(self.noise_quarter(demux(half)))  # (N, 4 width, H/4, W/4)
         return mux(self.up(mux(quarter)))
 
 

@@ -72,6 +72,64 @@ def test_noise_is_a_tile_in_use_and_fresh_in_training():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_noise_after_each_demux_reaches_the_output(kind):
+    generator, x = make_generator(kind), torch.rand(1, 3, 32, 36)
+    noises = [module for module in generator.modules() if isinstance(module, Noise)]
+    assert len(noises) == 2
+    with torch.no_grad():
+        before = generator(x)
+        for noise in noises:
+            noise.tile.neg_()
+            after = generator(x)
+            assert not torch.equal(after, before)
+            before = after
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_noise_stands_behind_a_demux(kind):
+    generator, seen = make_generator(kind), []
+    for module in generator.modules():
+        if isinstance(module, Noise):
+            module.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    x = torch.rand(1, 3, 8, 12)
+    with torch.no_grad():
+        generator(x)
+    assert [(tuple(i.shape[2:]), o.shape[1] - i.shape[1]) for i, o in seen] == [((4, 6), 4), ((2, 3), 4)]
+    assert torch.equal(seen[0][0], torch.nn.functional.pixel_unshuffle(x, 2))
+    if kind == "high_performance":
+        assert torch.equal(seen[1][0], torch.nn.functional.pixel_unshuffle(seen[0][1], 2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_noise_channels_switch_noise_off(kind):
+    generator, x = make_generator(kind, noise_channels=0).train(), torch.rand(2, 3, 32, 36)
+    assert not list(generator.buffers())
+    assert not [module for module in generator.modules() if isinstance(module, Noise)]
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        trained = generator(x)
+        torch.testing.assert_close(generator.eval()(x), trained, rtol=0, atol=1e-5)
+    assert torch.equal(state, torch.get_rng_state())
+    quarter = generator.body.quarter.layers[0].conv
+    assert quarter.in_channels == (64 if kind == "normal" else 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "fast"}, "kind of generator 'fast' is unknown; known are normal, high_performance"),
+        ({"noise_channels": -1}, "noise_channels of a generator must be at least 0, got -1"),
+        ({"half_width": 0}, "half_width of a generator must be at least 1, got 0"),
+        ({"quarter_growth": 0}, "quarter_growth of a generator must be at least 1, got 0"),
+        ({"norm_epsilon": float("nan")}, "norm_epsilon of a generator must be at least 0, got nan"),
+    ],
+)
+def test_configuration_that_makes_no_generator_is_refused(changes, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        GeneratorConfig(**changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_3x3_convolution_is_normalised(kind):
     generator = make_generator(kind)
     large = [m for m in generator.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3)]
