@@ -1,7 +1,7 @@
 """Builds ONNX files: `python -m reference.build NAME... [--assets DIR]` for submissions/NAME/model.onnx.
 
 The published weights belong to their authors, so neither they nor the files built from them are in this repository.
-Our own generators are built from reference/weights/NAME.safetensors, which `reference.train` wrote.
+What was trained here is built from reference/weights/NAME.safetensors, which `reference.train` wrote.
 NAME `speed-baseline` writes SRCNN with random weights to harness/challenges/srcnn.onnx, which is in the repository:
 times are measured against it, also where the published weights cannot be had.
 """
@@ -9,6 +9,7 @@ times are measured against it, also where the published weights cannot be had.
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,11 +23,22 @@ from harness.assets import COMMITS, AssetStore, open_store
 from harness.errors import DataError, HarnessError
 from reference.baselines import load_resnet, load_srcnn, make_random_srcnn
 from reference.checkpoint import read_checkpoint
-from reference.export import export_onnx
-from reference.generators import Generator, GeneratorConfig
+from reference.export import CHECKED_SIZES_PX, export_onnx
+from reference.generators import GeneratorConfig
+from reference.networks import describe_network, make_network
 
 ROOT = Path(__file__).parent.parent
-GENERATORS = ("boe_normal", "boe_highperf")
+WEIGHTS = ROOT / "reference" / "weights"
+TRAINED = {
+    "boe_normal": "normal generator",
+    "boe_highperf": "high_performance generator",
+    "srcnn_300": "srcnn",
+    "resnet_8_32_300": "resnet_8_32",
+    "resnet_12_64_300": "resnet_12_64",
+    "johnson_300": "johnson",
+}
+"""What was trained here on 300 pairs, and which network it must be, as `describe_network` says it."""
+
 SPEED_BASELINE = "speed-baseline"
 SPEED_BASELINE_PATH = Path("harness/challenges/srcnn.onnx")
 SPEED_BASELINE_SEED = 2018
@@ -34,6 +46,31 @@ SPEED_BASELINE_SEED = 2018
 
 class UnavailableError(DataError):
     """The upstream weights cannot be had here."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of a run of `reference.train`, what it is, and the metadata of the file.
+
+    That is "config" (the TrainingConfig as JSON), "step", and in all but the first files "data", "extra_sha256" and
+    "features", the source of the feature network.
+    """
+
+    module: nn.Module
+    description: str
+    metadata: dict[str, str]
+
+    def describe_pairs(self) -> str:
+        """Which pairs it has seen."""
+        config = json.loads(self.metadata["config"])
+        fold = f", without fold {config['fold']} of {config['folds']}" if config.get("folds") else ""
+        extra = ", and on further pairs" if self.metadata.get("extra_sha256", "none") != "none" else ""
+        return self.metadata.get("data", "pirm2018b/train, 300 pairs") + fold + extra
+
+    def describe_source(self, name: str) -> dict[str, str]:
+        """What a file built from it tells of the weights."""
+        source = f"reference/weights/{name}.safetensors, step {self.metadata['step']} of reference/configs/{name}.toml"
+        return {key: text for key, text in self.metadata.items() if key != "step"} | {"weights": source}
 
 
 @dataclass(frozen=True)
@@ -80,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the submissions' ONNX files.")
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", choices=[*GENERATORS, *RECIPES, SPEED_BASELINE], help="%(choices)s"
+        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, SPEED_BASELINE], help="%(choices)s"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     parser.add_argument("--if-available", action="store_true", help="exit with 0 where weights cannot be had")
@@ -91,18 +128,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def build(name: str, store: AssetStore, root: Path) -> str:
     """Write the ONNX file of `name` below `root`; return a sentence that says what was written.
 
-    UnavailableError when the upstream weights cannot be had; DataError when they are damaged or nothing can be written.
+    UnavailableError when the weights cannot be had; DataError when they are damaged or nothing can be written.
     """
     try:
         if name == SPEED_BASELINE:
             return _build_speed_baseline(root)
-        return _build_generator(name, root) if name in GENERATORS else _build_published(name, store, root)
+        return _build_trained(name, root) if name in TRAINED else _build_published(name, store, root)
     except (OSError, ValueError) as error:
         raise DataError(str(error)) from error
 
 
-def load_generator(path: Path) -> tuple[Generator, str]:
-    """A generator with the weights of a safetensors file by `reference.train`, and the step they are from.
+def load_trained(path: Path) -> Trained:
+    """The network in a safetensors file by `reference.train`.
 
     ValueError for a file that is not one, OSError for one that cannot be read.
     """
@@ -110,19 +147,30 @@ def load_generator(path: Path) -> tuple[Generator, str]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-        generator = Generator(GeneratorConfig(**json.loads(metadata["config"])["generator"]))
-        generator.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold the weights of a generator ({error})") from error
-    return generator, metadata["step"]
+        config = json.loads(metadata["config"])
+        # the first files were all generators and do not say so
+        name, generator = config.get("network", "generator"), GeneratorConfig(**config["generator"])
+        module = make_network(name, generator)
+        module.load_state_dict(weights)
+        return Trained(module, describe_network(name, generator), metadata)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = textwrap.shorten(str(error), 300)
+        raise ValueError(f"{path} does not hold the weights of a network trained here ({reason}).") from error
 
 
-def _build_generator(name: str, root: Path) -> str:
-    generator, step = load_generator(ROOT / "reference" / "weights" / f"{name}.safetensors")
+def _build_trained(name: str, root: Path) -> str:
+    weights, run = WEIGHTS / f"{name}.safetensors", f"runs/{name}"
+    if not weights.is_file():
+        raise UnavailableError(
+            f"{weights} is not there: train it with `python -m reference.train reference/configs/{name}.toml "
+            f"--out {run}`, and copy {run}/model.safetensors to that place."
+        )
+    trained = load_trained(weights)
+    if trained.description != TRAINED[name]:
+        raise ValueError(f"{weights} holds the network {trained.description}, not {TRAINED[name]}: copy the right run.")
     path = root / "submissions" / name / "model.onnx"
-    source = f"reference/weights/{name}.safetensors, step {step} of reference/configs/{name}.toml"
-    doc = f"The {generator.config.kind} generator, trained here on the 300 training pairs of pirm2018b"
-    difference = export_onnx(generator, path, doc=doc, metadata={"weights": source})
+    doc = f"The network {trained.description}, trained here on {trained.describe_pairs()}"
+    difference = export_onnx(trained.module, path, doc=doc, metadata=trained.describe_source(name))
     return _describe_file(path, difference)
 
 
@@ -147,7 +195,8 @@ def _build_speed_baseline(root: Path) -> str:
 
 
 def _describe_file(path: Path, difference: float) -> str:
-    return f"{path}: {path.stat().st_size / 1e3:.0f} kB, at most {difference:.1e} from PyTorch"
+    sizes = ", ".join(f"{height}x{width}" for height, width in CHECKED_SIZES_PX)
+    return f"{path}: {path.stat().st_size / 1e3:.0f} kB, at most {difference:.1e} from PyTorch at {sizes} px"
 
 
 def _find_checkpoint(store: AssetStore, prefix: str) -> Path:
