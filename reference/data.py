@@ -1,47 +1,110 @@
-"""Paired patches in memory, and their augmentation on the device.
+"""The pairs that a network is trained on, and the batches drawn from them.
 
-The pairs are those of PIRM 2018, track B, whose number is not divisible by four.
-The others are held out for the evaluation and never read here.
+`read_pairs` gives the pairs of PIRM 2018, track B, whose number is not divisible by four: the others are held out for
+the evaluation and never read here. `open_dped` gives a folder in DPED's layout, whose 160,000 pairs stay on disk.
+`read_extra` gives pairs of one's own making, such as photos and what a larger network makes of them.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = Path("aiff22/ai-challenge/dped/patches")
+DPED_PATCHES = Path("iphone/training_data")
+CAMERAS = ("iphone", "canon")
+"""Folders of the sources and of the targets."""
 PAIR_COUNT = 400
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Which variations of the pairs a batch holds; all is drawn on the device, no decision is taken by Python."""
-
-    dihedral: bool = True
-    """Flips and rotations by 90 degrees: the light of a photo has no preferred corner of a patch."""
-    mixup: float = 0.0
-    """Share of the batch that is a weighted mean with another pair."""
-    cutmix: float = 0.0
-    """Share of the batch in which one side of a straight cut comes from another pair."""
-    gain: float = 0.0
-    """Standard deviation of the logarithm of a gain of each channel, the same for source and target."""
-    crop_px: int = 0
-    """Side of a random crop, the same in the whole batch; 0 keeps the patch, which MS-SSIM's five scales need."""
-
-
-@dataclass(frozen=True)
 class Pairs:
-    """Sources and targets, each (N, 3, H, W) float32 in [0, 1], and their numbers."""
+    """Pairs in memory: sources and targets, each (N, 3, H, W), uint8 or floating point in [0, 1]."""
 
     source: torch.Tensor
     target: torch.Tensor
     numbers: tuple[int, ...]
 
+    @property
+    def size_px(self) -> tuple[int, ...]:
+        """Height and width."""
+        return tuple(self.source.shape[2:])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pairs lie."""
+        return self.source.device
+
     def select(self, positions: list[int]) -> "Pairs":
         """The pairs at `positions`."""
-        return Pairs(self.source[positions], self.target[positions], tuple(self.numbers[i] for i in positions))
+        numbers = tuple(self.numbers[i] for i in positions)
+        return Pairs(self.source[positions], self.target[positions], numbers)
+
+    def take(self, positions: list[int] | torch.Tensor) -> torch.Tensor:
+        """Source and target of each as (N, 6, H, W) float32 in [0, 1]."""
+        return torch.cat([convert_to_float(images[positions]) for images in (self.source, self.target)], 1)
+
+
+@dataclass(frozen=True)
+class PairFolder:
+    """Pairs on disk, decoded when they are taken: FOLDER/iphone/N.jpg and FOLDER/canon/N.jpg."""
+
+    folder: Path
+    numbers: tuple[int, ...]
+    size_px: tuple[int, ...]
+    device: torch.device
+
+    def select(self, positions: list[int]) -> "PairFolder":
+        """The pairs at `positions`."""
+        return PairFolder(self.folder, tuple(self.numbers[i] for i in positions), self.size_px, self.device)
+
+    def take(self, positions: list[int] | torch.Tensor) -> torch.Tensor:
+        """Source and target of each as (N, 6, H, W) float32 in [0, 1], on `device`."""
+        numbers = [self.numbers[int(i)] for i in positions]
+        pairs = [np.concatenate([self.read(camera, number) for camera in CAMERAS]) for number in numbers]
+        return convert_to_float(torch.from_numpy(np.stack(pairs)).to(self.device))
+
+    def read(self, camera: str, number: int) -> np.ndarray:
+        """One photo, (3, H, W) uint8; ValueError for another size than the first one's."""
+        path = self.folder / camera / f"{number}.jpg"
+        photo = read_photo(path)
+        if photo.shape[1:] != self.size_px:
+            raise ValueError(f"{path} is {format_size(photo.shape[1:])} px, others are {format_size(self.size_px)} px")
+        return photo
+
+
+P = TypeVar("P", Pairs, PairFolder)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run reads: its pairs with a name for them, and pairs to mix in, with their file's sha256."""
+
+    pairs: Pairs | PairFolder
+    name: str
+    extra: Pairs | None = None
+    extra_sha256: str = "none"
+
+    def describe(self) -> str:
+        return f"{self.name}, {len(self.pairs.numbers)} pairs of {format_size(self.pairs.size_px)} px"
+
+
+def format_size(size_px: tuple[int, ...]) -> str:
+    """Width x height, of (height, width)."""
+    return f"{size_px[1]}x{size_px[0]}"
+
+
+def convert_to_float(images: torch.Tensor) -> torch.Tensor:
+    """Float32 in [0, 1], of 8 bits or of a floating-point type."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
 def read_photo(path: Path) -> np.ndarray:
@@ -63,12 +126,65 @@ def read_pairs(assets: Path, device: torch.device) -> Pairs:
         raise ValueError(f"{assets / PATCHES} is not there: give the mirror of the upstream files with --assets")
     source, target = (
         torch.from_numpy(np.stack([read_photo(assets / PATCHES / camera / f"{number}.jpg") for number in numbers]))
-        for camera in ("iphone", "canon")
+        for camera in CAMERAS
     )
-    return Pairs(source.to(device).float() / 255, target.to(device).float() / 255, numbers)
+    return Pairs(source.to(device), target.to(device), numbers)
 
 
-def split_pairs(pairs: Pairs, folds: int, fold: int) -> tuple[Pairs, Pairs]:
+def open_dped(dped: Path, device: torch.device, *, limit: int | None = None) -> PairFolder:
+    """The pairs of `dped`/iphone/training_data; with `limit` that many, spread evenly over the numbers.
+
+    ValueError for a folder that is missing or empty, or a photo without its counterpart. The photos themselves are
+    read when they are drawn, and one that is damaged or of another size than the first is an error then.
+    """
+    source, target = (list_numbers(dped / DPED_PATCHES / camera) for camera in CAMERAS)
+    if source != target:
+        number = min(source ^ target)
+        there, missing = CAMERAS if number in source else CAMERAS[::-1]
+        raise ValueError(f"{dped / DPED_PATCHES}: {there}/{number}.jpg is there, {missing}/{number}.jpg is missing")
+    numbers = sorted(source)
+    if limit is not None:
+        if not 1 <= limit <= len(numbers):
+            raise ValueError(f"--limit must be from 1 to the number of pairs, {len(numbers)}; got {limit}")
+        numbers = [numbers[i * len(numbers) // limit] for i in range(limit)]
+    first = read_photo(dped / DPED_PATCHES / CAMERAS[0] / f"{numbers[0]}.jpg")
+    return PairFolder(dped / DPED_PATCHES, tuple(numbers), first.shape[1:], device)
+
+
+def list_numbers(folder: Path) -> set[int]:
+    """N of each N.jpg; ValueError where there is none."""
+    try:
+        numbers = {int(path.stem) for path in folder.iterdir() if path.suffix == ".jpg" and path.stem.isdecimal()}
+    except OSError as error:
+        raise ValueError(f"cannot list {folder} ({error.strerror}): give DPED's folder with --dped") from error
+    if not numbers:
+        raise ValueError(f"{folder} holds no photos named N.jpg: unpack DPED's training data there")
+    return numbers
+
+
+def read_extra(path: Path, device: torch.device) -> tuple[Pairs, str]:
+    """The pairs of a safetensors file and its sha256: tensors `source` and `target`, (N, 3, H, W).
+
+    `source` is uint8, `target` uint8, or float16 in [0, 1]. ValueError for another content.
+    """
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        tensors = load_file(path)
+        source, target = tensors["source"], tensors["target"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ValueError(f"{path} cannot be read as extra pairs, tensors source and target ({error})") from error
+    shape = tuple(source.shape)
+    if len(shape) != 4 or shape[0] == 0 or shape[1] != 3 or target.shape != source.shape:
+        raise ValueError(f"{path}: source and target must both be (N, 3, H, W), got {shape} and {tuple(target.shape)}")
+    if source.dtype != torch.uint8 or target.dtype not in (torch.uint8, torch.float16):
+        raise ValueError(
+            f"{path}: source must be uint8 and target uint8 or float16, got {source.dtype}, {target.dtype}"
+        )
+    return Pairs(source.to(device), target.to(device), tuple(range(len(source)))), sha256
+
+
+def split_pairs(pairs: P, folds: int, fold: int) -> tuple[P, P]:
     """Training and validation pairs: every `folds`-th pair from `fold` on validates; with folds = 0 none does."""
     if folds == 0:
         return pairs, pairs.select([])
@@ -81,69 +197,53 @@ def split_pairs(pairs: Pairs, folds: int, fold: int) -> tuple[Pairs, Pairs]:
     )
 
 
-def draw_batch(pairs: Pairs, batch_size: int, augmentation: Augmentation) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch of sources and targets, (N, 3, H, W) each, without repetition, augmented."""
-    device = pairs.source.device
-    # argsort and not randperm: it can be captured in a CUDA graph.
-    chosen = torch.rand(len(pairs.numbers), device=device).argsort()[:batch_size]
-    both = torch.cat([pairs.source[chosen], pairs.target[chosen]], 1)  # (N, 6, H, W): what moves, moves together
+def check_data(data: TrainingData, augmentation: Augmentation, *, batch_size: int, extra_share: float) -> None:
+    """ValueError, in one sentence, for pairs that give no batch."""
+    if (data.extra is None) != (extra_share == 0):
+        raise ValueError(f"extra_share is {extra_share}: pairs to mix in need both --extra FILE and a share above 0")
+    count_extra(batch_size, extra_share)
+    sizes = [pairs.size_px for pairs in (data.pairs, data.extra) if pairs]
     if augmentation.crop_px:
-        both = crop(both, augmentation.crop_px)
-    if augmentation.dihedral:
-        both = turn(both)
-    if augmentation.mixup:
-        both = mix(both, augmentation.mixup)
-    if augmentation.cutmix:
-        both = cut_and_mix(both, augmentation.cutmix)
-    if augmentation.gain:
-        both = amplify(both, augmentation.gain)
-    return both[:, :3], both[:, 3:]
+        if augmentation.crop_px > min(map(min, sizes)):
+            raise ValueError(f"crop_px {augmentation.crop_px} is more than the pairs have: {format_size(sizes[0])} px")
+        return
+    if sizes[0] != sizes[-1]:
+        raise ValueError(
+            f"the pairs are {format_size(sizes[0])} px, those of --extra {format_size(sizes[-1])} px: set crop_px"
+        )
+    if augmentation.dihedral and sizes[0][0] != sizes[0][1]:
+        raise ValueError(f"pairs of {format_size(sizes[0])} px cannot be turned: set crop_px, or dihedral to false")
 
 
-def flip_coins(images: torch.Tensor, share: float) -> torch.Tensor:
-    """True for a random share of the images, (N, 1, 1, 1)."""
-    return torch.rand(len(images), 1, 1, 1, device=images.device) < share
+def count_extra(batch_size: int, extra_share: float) -> int:
+    """How many of a batch are extra pairs; ValueError unless that leaves some of either kind."""
+    count = round(batch_size * extra_share)
+    if extra_share and not 0 < count < batch_size:
+        raise ValueError(f"extra_share {extra_share} of a batch of {batch_size} is {count}: it must leave both kinds")
+    return count
 
 
-def draw_unit(images: torch.Tensor) -> torch.Tensor:
-    """A number in [0, 1) for each image, (N, 1, 1, 1)."""
-    return torch.rand(len(images), 1, 1, 1, device=images.device)
+def draw_batch(
+    pairs: Pairs | PairFolder,
+    batch_size: int,
+    augmentation: Augmentation,
+    *,
+    extra: Pairs | None = None,
+    extra_share: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch of sources and targets, (N, 3, H, W) each, without repetition, augmented.
+
+    `extra_share` of it comes from `extra`, which may be of another size where the augmentation crops.
+    """
+    extra_count = count_extra(batch_size, extra_share) if extra else 0
+    images = draw(pairs, batch_size - extra_count, augmentation)
+    if extra and extra_count:
+        images = torch.cat([images, draw(extra, extra_count, augmentation)])
+    images = augment(images, augmentation)
+    return images[:, :3], images[:, 3:]
 
 
-def crop(images: torch.Tensor, size_px: int) -> torch.Tensor:
-    """A random square of each image."""
-    n, channels, h, w = images.shape
-    span = torch.arange(size_px, device=images.device)
-    top = (torch.rand(n, 1, device=images.device) * (h - size_px + 1)).long() + span
-    left = (torch.rand(n, 1, device=images.device) * (w - size_px + 1)).long() + span
-    rows = images.gather(2, top[:, None, :, None].expand(n, channels, size_px, w))
-    return rows.gather(3, left[:, None, None, :].expand(n, channels, size_px, size_px))
-
-
-def turn(images: torch.Tensor) -> torch.Tensor:
-    """One of the eight flips and quarter turns for each image, which must be square."""
-    images = torch.where(flip_coins(images, 0.5), images.flip(2), images)
-    images = torch.where(flip_coins(images, 0.5), images.flip(3), images)
-    return torch.where(flip_coins(images, 0.5), images.transpose(2, 3), images)
-
-
-def mix(images: torch.Tensor, share: float) -> torch.Tensor:
-    """The weighted mean with the next image of the batch, in a share of the images."""
-    weight = draw_unit(images)
-    return torch.where(flip_coins(images, share), torch.lerp(images, images.roll(1, 0), weight), images)
-
-
-def cut_and_mix(images: torch.Tensor, share: float) -> torch.Tensor:
-    """A random half plane of the next image of the batch, in a share of the images."""
-    h, w = images.shape[2:]
-    row = torch.arange(h, device=images.device).view(1, 1, h, 1) / h
-    column = torch.arange(w, device=images.device).view(1, 1, 1, w) / w
-    position = torch.where(flip_coins(images, 0.5), row, column)
-    inside = (position < draw_unit(images)) & flip_coins(images, share)
-    return torch.where(inside, images.roll(1, 0), images)
-
-
-def amplify(images: torch.Tensor, deviation: float) -> torch.Tensor:
-    """The same random gain of each channel for source and target, clipped to [0, 1]."""
-    gain = torch.exp(deviation * torch.randn(len(images), 3, 1, 1, device=images.device))
-    return (images * gain.repeat(1, 2, 1, 1)).clamp(0, 1)
+def draw(pairs: Pairs | PairFolder, count: int, augmentation: Augmentation) -> torch.Tensor:
+    """Pairs without repetition, cropped if need be: (N, 6, H, W), all of them where there are fewer than `count`."""
+    images = pairs.take(torch.randperm(len(pairs.numbers), device=pairs.device)[:count])
+    return crop(images, augmentation.crop_px) if augmentation.crop_px else images

@@ -28,6 +28,8 @@ REFERENCE = {
     "build": {"submission", "assets", "errors"},
     "export": {"files"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
+    "run_folder": {"environment", "files"},
+    "validation": {"assets", "errors", "metrics"},
 }
 """The modules of reference that may import harness, and what of it."""
 

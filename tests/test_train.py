@@ -1,168 +1,461 @@
-"""Training on a tiny synthetic set: resumable, repeatable, with clear errors; and the data it reads."""
+"""Training on a tiny synthetic set, with every loss: repeatable, resumable after a kill at any write, clear errors."""
 
+import contextlib
 import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import nn
 
-from reference.data import Augmentation, Pairs, draw_batch, read_pairs, split_pairs
+from reference import discriminator, run_folder
+from reference import train as train_module
+from reference.augmentation import Augmentation
+from reference.config import TrainingConfig
+from reference.data import Pairs, TrainingData, split_pairs
 from reference.generators import Generator, GeneratorConfig
-from reference.train import TrainingConfig, compute_learning_rate, main, read_config, train, validate
+from reference.losses import LossWeights
+from reference.run_folder import open_run_folder
+from reference.train import main, train
+from reference.validation import validate
 
-CONFIGS = Path(__file__).parent.parent / "reference" / "configs"
+ROOT = Path(__file__).parent.parent
 SMALL = TrainingConfig(
     generator=GeneratorConfig(kind="high_performance", quarter_growth=8, quarter_layers=1, half_layers=1),
     augmentation=Augmentation(mixup=0.5, cutmix=0.5, gain=0.1),
-    steps=3,
+    steps=5,
     batch_size=4,
     warmup_steps=1,
     folds=5,
     validate_every=2,
+    checkpoint_every=3,
 )
-AUGMENTATIONS = [{}, {"mixup": 1.0}, {"cutmix": 1.0}, {"crop_px": 24}, {"gain": 0.3}]
+EVERY_LOSS = LossWeights(
+    l1=1.0, ms_ssim=1.0, psnr=0.04, color=0.001, total_variation=0.1, adversarial=0.1, perceptual=1.0, contextual=0.1
+)
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a kill."""
+
+
+class TinyFeatures(nn.Module):
+    """Stands in for a large network; random, and always the same."""
+
+    source = "tiny features"
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = torch.randn(6, 3, 5, 5, generator=torch.Generator().manual_seed(3))
+        self.register_buffer("weight", weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv2d(x, self.weight.to(x.dtype), stride=4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A sum's order depends on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def no_figure(request, monkeypatch) -> None:
+    """The figure takes longer than such a run."""
+    if "figure" not in request.node.name:
+        monkeypatch.setattr(train_module, "write_curves", lambda *_: None)
+
+
+def make_data(size: int = 48) -> TrainingData:
+    generator = torch.Generator().manual_seed(5)
+    source = torch.rand(10, 3, size, size, generator=generator)
+    target = (source * 0.8 + 0.1).square()
+    pairs = Pairs((source * 255).byte(), (target * 255).byte(), tuple(range(10)))
+    extra = Pairs((source[:6] * 200).byte(), target[:6].half(), tuple(range(6)))
+    return TrainingData(pairs, "test", extra, "abc")
 
 
 @pytest.fixture(scope="module")
-def pairs() -> Pairs:
-    generator = torch.Generator().manual_seed(5)
-    source = torch.rand(10, 3, 48, 48, generator=generator)
-    return Pairs(source, (source * 0.8 + 0.1).square(), tuple(range(10)))
+def data() -> TrainingData:
+    return replace(make_data(), extra=None, extra_sha256="none")
 
 
-def test_resumed_run_equals_an_uninterrupted_one(pairs, tmp_path):
-    whole = load_file(train(SMALL, pairs, tmp_path / "whole"))
-    train(SMALL, pairs, tmp_path / "parts", stop_after=2)
-    torch.manual_seed(123)  # whatever happens between
-    parts = load_file(train(SMALL, pairs, tmp_path / "parts"))
-    assert whole.keys() == parts.keys()
-    for name, tensor in whole.items():
-        assert torch.equal(tensor, parts[name]), name
+def read_rows(out: Path) -> list[dict[str, str]]:
+    """The log without seconds, which no two runs share."""
+    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    for row in rows:
+        assert float(row.pop("seconds")) >= 0
+    return rows
 
 
-def test_weights_carry_configuration_and_step_and_fit_the_generator(pairs, tmp_path):
-    path = train(SMALL, pairs, tmp_path)
+def check_same_run(one: Path, other: Path) -> None:
+    assert read_rows(one) == read_rows(other)
+    weights, others = (load_file(out / "model.safetensors") for out in (one, other))
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+
+
+def read_metadata(path: Path) -> dict[str, str]:
     with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    assert metadata["step"] == "3"
-    config = json.loads(metadata["config"])
-    assert config["steps"] == 3
-    Generator(GeneratorConfig(**config["generator"])).load_state_dict(load_file(path))
-    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
-    assert [row["step"] for row in rows] == ["2", "3"]
-    assert 0 < float(rows[1]["ms_ssim"]) < 1
-    assert not list(tmp_path.glob("*.part"))
+        return file.metadata()
 
 
-def test_training_lowers_the_error(pairs, tmp_path):
-    config = replace(SMALL, steps=40, augmentation=Augmentation(), ema_decay=0.5, validate_every=40)
-    _, validation = split_pairs(pairs, 5, 0)
-    train(config, pairs, tmp_path)
+def count_calls(monkeypatch: pytest.MonkeyPatch, module: object, name: str, *, kill_at: int, after: bool) -> list[int]:
+    """Let the call number `kill_at` of a function be the process's last deed, or the one before which it ends."""
+    original, calls = getattr(module, name), [0]
+
+    def call(*arguments: object) -> object:
+        calls[0] += 1
+        if calls[0] == kill_at and not after:
+            raise Killed
+        result = original(*arguments)
+        if calls[0] == kill_at:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(module, name, call)
+    return calls
+
+
+def test_a_run_with_every_loss_can_be_killed_at_any_write(tmp_path, monkeypatch):
+    data = make_data(96)
+    augmentation = replace(SMALL.augmentation, crop_px=40)
+    config = replace(SMALL, loss=EVERY_LOSS, augmentation=augmentation, extra_share=0.25, select="niqe")
+    monkeypatch.setattr(discriminator, "NEURONS", 8)  # 5 MB less a checkpoint
+
+    def run(out: Path) -> None:
+        torch.manual_seed(int(time.monotonic_ns() % 1000))  # whatever happened before
+        train(config, data, out, features=TinyFeatures(), niqe=lambda image: float(image.mean()))
+
+    run(tmp_path / "whole")
+    assert len(read_rows(tmp_path / "whole")) == 3
+    with monkeypatch.context() as patch:
+        calls = count_calls(patch, run_folder, "write_atomically", kill_at=0, after=False)
+        run(tmp_path / "again")
+    check_same_run(tmp_path / "whole", tmp_path / "again")
+    assert calls[0] == 1 + 4 + 3 + 2, "run.json, checkpoints, logs, weights, run.json"
+    for kill_at in range(1, calls[0] + 1):
+        for after in (False, True):
+            out = tmp_path / f"killed{kill_at}{after}"
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                count_calls(patch, run_folder, "write_atomically", kill_at=kill_at, after=after)
+                run(out)
+            run(out)
+            check_same_run(tmp_path / "whole", out)
+
+
+def test_steps_since_the_last_checkpoint_are_taken_back(data, tmp_path, monkeypatch):
+    train(SMALL, data, tmp_path / "whole")
+    for kill_at in range(1, SMALL.steps + 1):
+        out = tmp_path / f"killed{kill_at}"
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            count_calls(patch, train_module, "update_average", kill_at=kill_at, after=True)
+            train(SMALL, data, out)
+        train(SMALL, data, out)
+        check_same_run(tmp_path / "whole", out)
+
+
+def test_finished_run_stays_as_it_is(data, tmp_path):
+    train(SMALL, data, tmp_path)
+    shutil.copytree(tmp_path, tmp_path / "before")
+    train(SMALL, data, tmp_path)
+    check_same_run(tmp_path / "before", tmp_path)
+    for name in ("checkpoint.pt", "log.csv", "run.json"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
+
+
+def test_seconds_add_up_over_a_kill(data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        count_calls(patch, train_module, "update_average", kill_at=4, after=True)
+        train(SMALL, data, tmp_path)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    stored["plain"]["seconds"] += 1000
+    torch.save(stored, tmp_path / "checkpoint.pt")
+    train(SMALL, data, tmp_path)
+    seconds = [float(line.split(",")[1]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
+    assert seconds[0] < 1000 < seconds[1] <= seconds[2]
+    assert json.loads((tmp_path / "run.json").read_text())["seconds"] == seconds[2]
+
+
+def write_dped(folder: Path) -> Path:
+    random = np.random.default_rng(8)
+    for camera in ("iphone", "canon"):
+        (folder / "iphone/training_data" / camera).mkdir(parents=True)
+        for number in range(12):
+            photo = random.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            Image.fromarray(photo).save(folder / f"iphone/training_data/{camera}/{number}.jpg")
+    return folder
+
+
+LONG = """
+steps = 250
+batch_size = 4
+validate_every = 100
+checkpoint_every = 20
+[generator]
+kind = "high_performance"
+quarter_growth = 8
+quarter_layers = 1
+half_layers = 1
+[augmentation]
+cutmix = 0.5
+"""
+
+
+@pytest.fixture
+def start_run(tmp_path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
+    """Starts `python -m reference.train` on a folder in DPED's layout."""
+    (tmp_path / "long.toml").write_text(LONG)
+    dped = write_dped(tmp_path / "dped")
+
+    with contextlib.ExitStack() as stack:
+
+        def start(out: Path) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", "reference.train", str(tmp_path / "long.toml"), "--out", str(out)]
+            options = ["--dped", str(dped), "--limit", "10", "--assets", str(tmp_path / "none"), "--device", "cpu"]
+            # no NIQE: 48 px are no block, and looking for its model could mean a download
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            pipe = subprocess.PIPE
+            process = stack.enter_context(
+                subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield start
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
+    """Until a checkpoint is there that was not there before."""
+    path = out / "checkpoint.pt"
+    before, deadline_s = path.stat().st_mtime_ns if path.exists() else 0, time.monotonic() + 120
+    while not path.exists() or path.stat().st_mtime_ns == before:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_to_the_same_weights(tmp_path, start_run):
+    output, errors = start_run(tmp_path / "whole").communicate(timeout=300)
+    assert output.splitlines()[-1] == str(tmp_path / "whole/model.safetensors"), errors
+    assert output.count("step ") == 3, "a line a validation, no bar where there is no terminal"
+    out = tmp_path / "killed"
+    for delay_s in (0.0, 0.25):
+        process = start_run(out)
+        wait_for_checkpoint(process, out)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+        assert not (out / "model.safetensors").exists(), "it was killed before the end"
+    output, errors = start_run(out).communicate(timeout=300)
+    assert (out / "model.safetensors").exists(), errors
+    check_same_run(tmp_path / "whole", out)
+    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_how_to_go_on(tmp_path, start_run):
+    out = tmp_path / "out"
+    process = start_run(out)
+    wait_for_checkpoint(process, out)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "Interrupted: give the same command to go on from the last checkpoint."
+    assert "Traceback" not in errors
+
+
+def test_interruption_before_the_first_checkpoint(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "config.toml").write_text("")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_module, "read_data", interrupt)
+    assert main([str(tmp_path / "config.toml"), "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "Interrupted: give the same command to start again.\n"
+
+
+def test_weights_carry_what_they_are_and_fit_the_generator(tmp_path):
+    config = replace(SMALL, loss=replace(SMALL.loss, perceptual=1.0), extra_share=0.25)
+    path = train(config, make_data(), tmp_path, features=TinyFeatures())
+    metadata = read_metadata(path)
+    assert metadata["step"] == "5"
+    assert metadata["select"] == "last"
+    assert metadata["features"] == "tiny features"
+    assert metadata["data"] == "test, 10 pairs of 48x48 px"
+    assert metadata["extra_sha256"] == "abc"
+    stored = json.loads(metadata["config"])
+    assert stored["steps"] == 5
+    Generator(GeneratorConfig(**stored["generator"])).load_state_dict(load_file(path))
+    facts = json.loads((tmp_path / "run.json").read_text())
+    assert facts["config"] == stored
+    assert facts["features"] == "tiny features"
+    assert (facts["device"], facts["threads"], facts["torch"]) == ("cpu", 1, torch.__version__)
+    assert facts["selected_step"] == 5
+
+
+def test_log_has_a_row_a_validation_and_one_at_the_end(data, tmp_path, capsys):
+    train(SMALL, data, tmp_path)
+    rows = read_rows(tmp_path)
+    assert [row["step"] for row in rows] == ["2", "4", "5"]
+    assert list(rows[0]) == ["step", "psnr_db", "ms_ssim", "loss_l1", "loss_ms_ssim", "loss_psnr"]
+    assert all(0 < float(row["ms_ssim"]) < 1 for row in rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:3] for line in lines] == [["step", "2"], ["step", "4"], ["step", "5"]]
+
+
+def test_logged_losses_are_means_since_the_row_before(data, tmp_path):
+    train(replace(SMALL, validate_every=1), data, tmp_path / "each")
+    train(SMALL, data, tmp_path / "mean")
+    each, mean = read_rows(tmp_path / "each"), read_rows(tmp_path / "mean")
+    for name in ("loss_l1", "loss_ms_ssim", "loss_psnr"):
+        values = [float(row[name]) for row in each]
+        expected = [np.mean(values[0:2]), np.mean(values[2:4]), values[4]]
+        assert [float(row[name]) for row in mean] == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_validation_pairs_the_losses_are_logged(data, tmp_path):
+    train(replace(SMALL, folds=0), data, tmp_path)
+    assert list(read_rows(tmp_path)[0]) == ["step", "loss_l1", "loss_ms_ssim", "loss_psnr"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_lowers_the_error(data, tmp_path, precision):
+    config = replace(SMALL, steps=40, augmentation=Augmentation(), ema_decay=0.5, precision=precision)
+    _, validation = split_pairs(data.pairs, 5, 0)
     trained = Generator(config.generator).eval()
-    trained.load_state_dict(load_file(tmp_path / "model.safetensors"))
-    before, _ = validate(Generator(config.generator).eval(), validation)
-    after, _ = validate(trained, validation)
-    assert after > before + 3
+    trained.load_state_dict(load_file(train(config, data, tmp_path)))
+    before = validate(Generator(config.generator).eval(), validation)
+    after = validate(trained, validation)
+    assert after.psnr_db > before.psnr_db + 3
+    assert all(tensor.dtype == torch.float32 for tensor in trained.state_dict().values())
 
 
-def test_checkpoint_of_another_configuration_is_refused(pairs, tmp_path):
-    train(SMALL, pairs, tmp_path, stop_after=2)
-    with pytest.raises(ValueError, match="another configuration"):
-        train(replace(SMALL, learning_rate=1e-4), pairs, tmp_path)
+@pytest.mark.parametrize("network", ["srcnn", "johnson"])
+def test_other_networks_are_trained_as_well(data, tmp_path, network):
+    config = replace(SMALL, network=network, steps=3)
+    path = train(config, data, tmp_path / "whole")
+    assert json.loads(read_metadata(path)["config"])["network"] == network
+    train(replace(config, checkpoint_every=1), data, tmp_path / "other")
+    check_same_run(tmp_path / "whole", tmp_path / "other")
 
 
-def test_validation_leaves_out_targets_of_one_colour(pairs):
-    source, target = pairs.source[:3], pairs.target[:3].clone()
-    target[2] = 1.0
-    generator = Generator(SMALL.generator).eval()
-    expected = validate(generator, Pairs(source[:2], target[:2], (0, 1)))
-    assert validate(generator, Pairs(source, target, (0, 1, 2))) == pytest.approx(expected)
+def test_niqe_selects_the_weights(tmp_path):
+    config = replace(SMALL, steps=8, validate_every=2, checkpoint_every=2, select="niqe", select_margin_db=50.0)
+    data = replace(make_data(96), extra=None)
+    values = iter([9.0, 5.0, 4.0, 6.0, 4.5])  # of the targets, then of the steps 2, 4, 6, 8
+    path = train(config, data, tmp_path / "out", niqe=lambda _: next(values))
+    assert (read_metadata(path)["step"], read_metadata(path)["select"]) == ("4", "niqe")
+    facts = json.loads((tmp_path / "out/run.json").read_text())
+    assert (facts["selected_step"], facts["target_niqe"]) == (4, 9.0)
+    assert [row["niqe"] for row in read_rows(tmp_path / "out")] == ["5.0", "4.0", "6.0", "4.5"]
+    stored = torch.load(tmp_path / "out/checkpoint.pt", weights_only=True)
+    kept = {candidate["step"]: candidate["weights"] for candidate in stored["candidates"]}
+    selected = load_file(path)
+    assert all(torch.equal(selected[name], kept[4][name]) for name in selected)
+    last = stored["learners"]["average"]
+    assert not all(torch.equal(selected[name], last[name]) for name in selected)
 
 
-def test_learning_rate_warms_up_and_ends_near_zero():
-    config = TrainingConfig(learning_rate=1.0, steps=100, warmup_steps=10)
-    assert compute_learning_rate(config, 0) == pytest.approx(0.1)
-    assert compute_learning_rate(config, 50) == pytest.approx(0.5)
-    assert 0 < compute_learning_rate(config, 99) < 1e-3
+def test_psnr_bounds_what_niqe_selects(tmp_path):
+    config = replace(SMALL, steps=8, validate_every=2, select="niqe", select_margin_db=1.0)
+    values = iter([9.0, 1.0, 2.0, 3.0, 4.0])
+    path = train(config, replace(make_data(96), extra=None), tmp_path, niqe=lambda _: next(values))
+    psnr_db = {row["step"]: float(row["psnr_db"]) for row in read_rows(tmp_path)}
+    near = [step for step, value in psnr_db.items() if value >= max(psnr_db.values()) - 1.0]
+    assert 1 < len(near) < 4, "else nothing is shown"
+    assert read_metadata(path)["step"] == near[0] != "2", "the earliest has the lowest NIQE"
 
 
-def test_folds_are_disjoint_and_cover_all(pairs):
-    held_out = []
-    for fold in range(5):
-        training, validation = split_pairs(pairs, 5, fold)
-        assert sorted(training.numbers + validation.numbers) == list(range(10))
-        held_out += validation.numbers
-    assert sorted(held_out) == list(range(10))
-    assert split_pairs(pairs, 0, 0)[0].numbers == pairs.numbers
-    assert split_pairs(pairs, 0, 0)[1].numbers == ()
+@pytest.mark.parametrize(("size", "niqe"), [(48, lambda _: 1.0), (96, None)])
+def test_niqe_that_cannot_be_had_selects_nothing(tmp_path, size, niqe):
+    data = replace(make_data(size), extra=None)
+    with pytest.raises(ValueError, match='select = "niqe" needs NIQE'):
+        train(replace(SMALL, select="niqe"), data, tmp_path, niqe=niqe)
 
 
-@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, -1), (-1, 0)])
-def test_folds_that_do_not_exist_are_refused(pairs, folds, fold):
-    with pytest.raises(ValueError, match="folds must be"):
-        split_pairs(pairs, folds, fold)
-
-
-@pytest.mark.parametrize("changes", AUGMENTATIONS)
-def test_augmentation_moves_source_and_target_together(changes):
-    source = torch.rand(8, 3, 32, 32) / 2
-    batch, target = draw_batch(Pairs(source, source.clone(), tuple(range(8))), 6, Augmentation(**changes))
-    assert torch.equal(batch, target)
-    assert batch.shape == (6, 3, changes.get("crop_px", 32), changes.get("crop_px", 32))
-    assert batch.min() >= 0
-    assert batch.max() <= 1
-
-
-def test_dihedral_augmentation_makes_all_eight_views():
-    source = torch.rand(1, 3, 6, 6)
-    pairs = Pairs(source.repeat(200, 1, 1, 1), source.repeat(200, 1, 1, 1), tuple(range(200)))
-    batch, _ = draw_batch(pairs, 200, Augmentation())
-    assert len({tuple(image.flatten().tolist()) for image in batch}) == 8
-
-
-@pytest.mark.assets
-def test_only_the_training_pairs_are_read(assets_dir):
-    pairs = read_pairs(assets_dir, torch.device("cpu"))
-    assert len(pairs.numbers) == 300
-    assert all(number % 4 for number in pairs.numbers)
-    assert pairs.source.shape == pairs.target.shape == (300, 3, 100, 100)
-    assert 0 <= pairs.source.min() < pairs.source.max() <= 1
-
-
-@pytest.mark.parametrize("name", ["boe_normal", "boe_highperf"])
-def test_committed_configurations_train_on_all_pairs(name):
-    assert read_config(CONFIGS / f"{name}.toml", []).folds == 0
-
-
-def test_changes_on_the_command_line_reach_the_configuration():
-    config = read_config(CONFIGS / "boe_normal.toml", ["loss.psnr=0.5", "folds=5", "learning_rate=1"])
-    assert (config.loss.psnr, config.folds, config.learning_rate) == (0.5, 5, 1.0)
+def test_niqe_that_cannot_be_had_is_left_out(data, tmp_path, capsys):
+    train(replace(SMALL, steps=2), data, tmp_path, niqe=lambda _: 1.0)
+    notice = capsys.readouterr().err
+    assert notice.startswith("NIQE is left out: it needs two or more validation pairs")
+    assert "niqe" not in read_rows(tmp_path)[0]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("config", "changes", "source", "message"),
     [
-        ("stepps = 3", "unknown key 'stepps'"),
-        ("[loss]\nl2 = 1.0", "known are color"),
-        ('steps = "many"', "steps must be int"),
-        ("loss = 3", "must be a table"),
-        ("steps = ", "cannot read the configuration"),
+        ({"learning_rate": 1e-4}, {}, "tiny features", r"other config \(learning_rate\)"),
+        ({"loss": EVERY_LOSS}, {}, "tiny features", r"other config \(loss\)"),
+        ({}, {"name": "dped"}, "tiny features", r"other data \(test, 10 pairs of 48x48 px, now dped, 10"),
+        ({}, {"extra_sha256": "abd"}, "tiny features", r"other extra_sha256 \(abc, now abd\)"),
+        ({}, {}, "VGG-19", r"other features \(tiny features, now VGG-19\)"),
     ],
 )
-def test_bad_configuration_is_one_sentence(tmp_path, capsys, text, message):
-    path = tmp_path / "bad.toml"
-    path.write_text(text)
-    assert main([str(path), "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+def test_checkpoint_of_another_run_is_refused(tmp_path, config, changes, source, message):
+    first = replace(SMALL, steps=2, extra_share=0.25, loss=replace(SMALL.loss, perceptual=1.0))
+    train(first, make_data(), tmp_path, features=TinyFeatures())
+    features = TinyFeatures()
+    features.source = source
+    with pytest.raises(ValueError, match=message):
+        train(replace(first, **config), replace(make_data(), **changes), tmp_path, features=features)
 
 
-def test_missing_assets_are_one_sentence(tmp_path, capsys):
-    arguments = [str(CONFIGS / "boe_normal.toml"), "--out", str(tmp_path / "out"), "--assets", str(tmp_path)]
-    assert main([*arguments, "--device", "cpu"]) == 2
-    assert "--assets" in capsys.readouterr().err
+def test_checkpoint_that_cannot_be_read_is_one_sentence(data, tmp_path):
+    for content in (b"", b"no checkpoint", b"PK\x03\x04"):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint, or .*: delete it to start again$"):
+            train(SMALL, data, tmp_path)
+
+
+def test_loss_that_grows_without_bound_is_one_sentence(data, tmp_path):
+    config = replace(SMALL, learning_rate=1e30, steps=30, checkpoint_every=1)
+    with pytest.raises(ValueError, match=r"the loss loss_\w+ is no finite number any more at step \d+") as caught:
+        train(config, data, tmp_path)
+    assert "\n" not in str(caught.value)
+    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert all(total.isfinite() for total in stored["sums"].values())
+
+
+def test_two_processes_do_not_share_a_folder(data, tmp_path):
+    with open_run_folder(tmp_path), pytest.raises(ValueError, match="another process is training in"):
+        train(SMALL, data, tmp_path)
+    train(SMALL, data, tmp_path)
+
+
+def test_drafts_of_a_killed_process_are_cleared_away(data, tmp_path):
+    (tmp_path / ".checkpoint.pt.x3f9").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    train(SMALL, data, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"checkpoint.pt", "log.csv", "model.safetensors", "run.json", "notes.txt"}
+
+
+def test_command_writes_the_figure_too(tmp_path, capsys):
+    config = tmp_path / "config.toml"
+    config.write_text(LONG.replace("250", "3"))
+    arguments = [str(config), "--dped", str(write_dped(tmp_path / "dped")), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--device", "cpu", "--set", "folds=0", "--set", "network=srcnn"]) == 0
+    assert (tmp_path / "out/curves.svg").read_text().startswith("<?xml")
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "out/model.safetensors")
+    metadata = read_metadata(tmp_path / "out/model.safetensors")
+    assert metadata["data"] == "dped/iphone, 12 pairs of 48x48 px"
+    assert json.loads(metadata["config"])["network"] == "srcnn"
