@@ -203,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = read_config(options.config, options.set)
         data, features = read_data(options), make_features(config, options)
-        niqe = find_niqe(options.assets) if config.folds else None
+        niqe = find_niqe(options.assets, data.pairs) if config.folds else None
         print(train(config, data, options.out, features=features, niqe=niqe))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

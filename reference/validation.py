@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from harness.assets import find_pristine_model, open_store
-from harness.errors import HarnessError
+from harness.errors import DataError, HarnessError
 from harness.metrics.niqe import BLOCK_PX, load_pristine_model, niqe
 from reference.data import PairFolder, Pairs
 from reference.losses import compute_ms_ssim, compute_psnr
@@ -48,9 +48,14 @@ class Candidate:
     weights: dict[str, torch.Tensor]
 
 
-def find_niqe(assets: Path) -> Niqe | None:
-    """NIQE with the pristine model from `assets`, the cache or the network; None, and a line that says why, without."""
+def find_niqe(assets: Path, pairs: Pairs | PairFolder) -> Niqe | None:
+    """NIQE with the pristine model from `assets`, the cache or the network.
+
+    None, and a line that says why, where that cannot be had, or the pairs are too small to need it.
+    """
     try:
+        if min(pairs.size_px) < BLOCK_PX:
+            raise DataError(f"it needs pairs of at least {BLOCK_PX}x{BLOCK_PX} px")
         pristine = load_pristine_model(find_pristine_model(open_store(assets if assets.is_dir() else None)))
     except HarnessError as error:
         print(f"NIQE is left out: {error}", file=sys.stderr)

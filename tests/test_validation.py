@@ -131,13 +131,13 @@ def test_tiles_are_rounded_not_cut_off():
 def test_niqe_has_the_pristine_model(assets_dir):
     image = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
     pristine = validation.load_pristine_model(assets_dir / "utlive/niqe/modelparameters.mat")
-    assert find_niqe(assets_dir)(image) == niqe(image, data_range=255, pristine=pristine)
+    assert find_niqe(assets_dir, make_pairs())(image) == niqe(image, data_range=255, pristine=pristine)
 
 
 def test_missing_pristine_model_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
     monkeypatch.setattr(validation, "open_store", lambda mirror: AssetStore(mirror, offline=True))
-    assert find_niqe(tmp_path) is None
+    assert find_niqe(tmp_path, make_pairs()) is None
     notice = capsys.readouterr().err
     assert notice.startswith("NIQE is left out: ")
     assert "harness fetch" in notice
@@ -152,8 +152,14 @@ def test_missing_mirror_is_no_reason_to_fail(tmp_path, monkeypatch):
         raise UsageError("seen")
 
     monkeypatch.setattr(validation, "open_store", open_store)
-    find_niqe(tmp_path / "none")
+    find_niqe(tmp_path / "none", make_pairs())
     assert mirrors == [None]
+
+
+def test_no_model_is_looked_for_where_pairs_are_too_small(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(validation, "open_store", None)
+    assert find_niqe(tmp_path, make_pairs(2, 95)) is None
+    assert capsys.readouterr().err == "NIQE is left out: it needs pairs of at least 96x96 px\n"
 
 
 def select_slowly(measured: list[tuple[float, float]], margin_db: float) -> int:
