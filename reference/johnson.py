@@ -1,10 +1,13 @@
 """The image transformation network of Johnson et al. as an enhancer: 126,144 multiply-adds per pixel.
 
 Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016, the network
-for style transfer (supplement, Table 1), in the form of its authors' code, github.com/jcjohnson/fast-neural-style at
+for style transfer (supplement, Table 1), and its authors' code, github.com/jcjohnson/fast-neural-style at
 2cdacb296950ca6afc68593801a820ce5a102620, `models.lua`: c9s1-32, d64, d128, five residual blocks of 128, u64, u32,
-c9s1-3, instance for batch normalisation (the code's default), a scaled tanh. What does not fit here, or is left open:
+c9s1-3, batch normalisation and ReLU after all but the last, a scaled tanh. What does not fit here, or is left open:
 
+- Batch normalisation is the paper's. The code's later default, instance normalisation, serves style transfer by taking
+  brightness and contrast out of the photo; here they are half the task. After 250 steps on the training pairs it was
+  at 15.9 dB, batch normalisation at 19.6 dB, and the sources themselves are at 17.1 dB.
 - Borders. By default the code reflects 40 px around the image, once, and pads no residual block: no image under 41 px,
   and a patch of 100 px would take 3.2 times the work. So it is the code's other mode, a repeated border before each 9x9
   convolution and in each residual block (its "replicate"; its "reflect" fails on a single row). As there, zeros around
@@ -13,7 +16,6 @@ c9s1-3, instance for batch normalisation (the code's default), a scaled tanh. Wh
   came later.
 - Output: the code's 150 * tanh(x) around ImageNet's mean in levels of 255 is +-0.588; here it is `scale_output`, +-0.58
   around 0.5, as in the other baselines. The source goes in as it is: the first normalisation undoes any scaling.
-- Epsilon: 1e-3, as in the other baselines, for the code's 1e-5, which makes noise of flat photos.
 - A convolution before a normalisation has no bias: the normalisation would take it away again.
 """
 
@@ -21,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from reference.baselines import NORM_EPSILON, InstanceNorm, scale_output
+from reference.baselines import scale_output
 
 STRIDE_PX = 4
 BLOCKS = 5
@@ -44,7 +46,7 @@ def make_up(inputs: int, outputs: int) -> nn.ConvTranspose2d:
 
 def add_norm(conv: nn.Module, channels: int, *, relu: bool = True) -> list[nn.Module]:
     """The convolution, its normalisation, and a ReLU unless it closes a residual block."""
-    return [conv, InstanceNorm(channels, eps=NORM_EPSILON, affine=True), *([nn.ReLU()] if relu else [])]
+    return [conv, nn.BatchNorm2d(channels), *([nn.ReLU()] if relu else [])]
 
 
 class ResidualBlock(nn.Module):
@@ -56,7 +58,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(*add_norm(first, channels), *add_norm(second, channels, relu=False))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, channels, H, W) -> the same shape; statistics over the whole image."""
+        """(N, channels, H, W) -> the same shape."""
         return x + self.layers(x)
 
 

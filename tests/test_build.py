@@ -134,7 +134,7 @@ def test_builds_what_was_trained_here(tmp_path, capsys, weights_dir, empty_store
     path = tmp_path / "submissions/srcnn_300/model.onnx"
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{path}: 279 kB, at most ")
-    assert line.endswith("from PyTorch at 1x1, 5x9, 75x133, 100x100, 241x322 px")
+    assert line.endswith("from PyTorch at 1x1, 3x5, 75x133, 100x100, 241x322 px")
     assert float(line.split("at most ")[1].split()[0]) < 1e-5
     assert measure_difference(path.read_bytes(), as_channels_last(module), CHECKED_SIZES_PX) < 1e-5
     model = onnx.load(path)
