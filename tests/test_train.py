@@ -1,94 +1,35 @@
-"""Training on a tiny synthetic set, with every loss: repeatable, resumable after a kill at any write, clear errors."""
+"""Training on a tiny synthetic set: what it writes, what it selects, and clear errors. Kills are in test_resume.py."""
 
-import contextlib
-import csv
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import nn
+from training import EVERY_LOSS, SMALL, TOML, TinyFeatures, check_same_run, make_data, read_rows, write_dped
 
-from reference import discriminator, run_folder
 from reference import train as train_module
 from reference.augmentation import Augmentation
-from reference.config import TrainingConfig
-from reference.data import Pairs, TrainingData, split_pairs
+from reference.data import TrainingData, split_pairs
 from reference.generators import Generator, GeneratorConfig
-from reference.losses import LossWeights
 from reference.run_folder import open_run_folder
 from reference.train import main, train
 from reference.validation import validate
 
-ROOT = Path(__file__).parent.parent
-SMALL = TrainingConfig(
-    generator=GeneratorConfig(kind="high_performance", quarter_growth=8, quarter_layers=1, half_layers=1),
-    augmentation=Augmentation(mixup=0.5, cutmix=0.5, gain=0.1),
-    steps=5,
-    batch_size=4,
-    warmup_steps=1,
-    folds=5,
-    validate_every=2,
-    checkpoint_every=3,
-)
-EVERY_LOSS = LossWeights(
-    l1=1.0, ms_ssim=1.0, psnr=0.04, color=0.001, total_variation=0.1, adversarial=0.1, perceptual=1.0, contextual=0.1
-)
-
-
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches a kill."""
-
-
-class TinyFeatures(nn.Module):
-    """Stands in for a large network; random, and always the same."""
-
-    source = "tiny features"
-
-    def __init__(self) -> None:
-        super().__init__()
-        weight = torch.randn(6, 3, 5, 5, generator=torch.Generator().manual_seed(3))
-        self.register_buffer("weight", weight)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return nn.functional.conv2d(x, self.weight.to(x.dtype), stride=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """A sum's order depends on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 @pytest.fixture(autouse=True)
-def no_figure(request, monkeypatch) -> None:
-    """The figure takes longer than such a run."""
+def quick(request, monkeypatch) -> Iterator[None]:
+    """One thread and no figure: waiting for another thread, or drawing, takes longer than such a run."""
     if "figure" not in request.node.name:
         monkeypatch.setattr(train_module, "write_curves", lambda *_: None)
-
-
-def make_data(size: int = 48) -> TrainingData:
-    generator = torch.Generator().manual_seed(5)
-    source = torch.rand(10, 3, size, size, generator=generator)
-    target = (source * 0.8 + 0.1).square()
-    pairs = Pairs((source * 255).byte(), (target * 255).byte(), tuple(range(10)))
-    extra = Pairs((source[:6] * 200).byte(), target[:6].half(), tuple(range(6)))
-    return TrainingData(pairs, "test", extra, "abc")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -96,190 +37,9 @@ def data() -> TrainingData:
     return replace(make_data(), extra=None, extra_sha256="none")
 
 
-def read_rows(out: Path) -> list[dict[str, str]]:
-    """The log without seconds, which no two runs share."""
-    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
-    for row in rows:
-        assert float(row.pop("seconds")) >= 0
-    return rows
-
-
-def check_same_run(one: Path, other: Path) -> None:
-    assert read_rows(one) == read_rows(other)
-    weights, others = (load_file(out / "model.safetensors") for out in (one, other))
-    assert weights.keys() == others.keys()
-    for name, tensor in weights.items():
-        assert torch.equal(tensor, others[name]), name
-
-
 def read_metadata(path: Path) -> dict[str, str]:
     with safe_open(path, "pt") as file:
         return file.metadata()
-
-
-def count_calls(monkeypatch: pytest.MonkeyPatch, module: object, name: str, *, kill_at: int, after: bool) -> list[int]:
-    """Let the call number `kill_at` of a function be the process's last deed, or the one before which it ends."""
-    original, calls = getattr(module, name), [0]
-
-    def call(*arguments: object) -> object:
-        calls[0] += 1
-        if calls[0] == kill_at and not after:
-            raise Killed
-        result = original(*arguments)
-        if calls[0] == kill_at:
-            raise Killed
-        return result
-
-    monkeypatch.setattr(module, name, call)
-    return calls
-
-
-def test_a_run_with_every_loss_can_be_killed_at_any_write(tmp_path, monkeypatch):
-    data = make_data(96)
-    augmentation = replace(SMALL.augmentation, crop_px=40)
-    config = replace(SMALL, loss=EVERY_LOSS, augmentation=augmentation, extra_share=0.25, select="niqe")
-    monkeypatch.setattr(discriminator, "NEURONS", 8)  # 5 MB less a checkpoint
-
-    def run(out: Path) -> None:
-        torch.manual_seed(int(time.monotonic_ns() % 1000))  # whatever happened before
-        train(config, data, out, features=TinyFeatures(), niqe=lambda image: float(image.mean()))
-
-    run(tmp_path / "whole")
-    assert len(read_rows(tmp_path / "whole")) == 3
-    with monkeypatch.context() as patch:
-        calls = count_calls(patch, run_folder, "write_atomically", kill_at=0, after=False)
-        run(tmp_path / "again")
-    check_same_run(tmp_path / "whole", tmp_path / "again")
-    assert calls[0] == 1 + 4 + 3 + 2, "run.json, checkpoints, logs, weights, run.json"
-    for kill_at in range(1, calls[0] + 1):
-        for after in (False, True):
-            out = tmp_path / f"killed{kill_at}{after}"
-            with monkeypatch.context() as patch, pytest.raises(Killed):
-                count_calls(patch, run_folder, "write_atomically", kill_at=kill_at, after=after)
-                run(out)
-            run(out)
-            check_same_run(tmp_path / "whole", out)
-
-
-def test_steps_since_the_last_checkpoint_are_taken_back(data, tmp_path, monkeypatch):
-    train(SMALL, data, tmp_path / "whole")
-    for kill_at in range(1, SMALL.steps + 1):
-        out = tmp_path / f"killed{kill_at}"
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            count_calls(patch, train_module, "update_average", kill_at=kill_at, after=True)
-            train(SMALL, data, out)
-        train(SMALL, data, out)
-        check_same_run(tmp_path / "whole", out)
-
-
-def test_finished_run_stays_as_it_is(data, tmp_path):
-    train(SMALL, data, tmp_path)
-    shutil.copytree(tmp_path, tmp_path / "before")
-    train(SMALL, data, tmp_path)
-    check_same_run(tmp_path / "before", tmp_path)
-    for name in ("checkpoint.pt", "log.csv", "run.json"):
-        assert (tmp_path / name).read_bytes() == (tmp_path / "before" / name).read_bytes()
-
-
-def test_seconds_add_up_over_a_kill(data, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        count_calls(patch, train_module, "update_average", kill_at=4, after=True)
-        train(SMALL, data, tmp_path)
-    stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    stored["plain"]["seconds"] += 1000
-    torch.save(stored, tmp_path / "checkpoint.pt")
-    train(SMALL, data, tmp_path)
-    seconds = [float(line.split(",")[1]) for line in (tmp_path / "log.csv").read_text().splitlines()[1:]]
-    assert seconds[0] < 1000 <= seconds[1] <= seconds[2]
-    assert json.loads((tmp_path / "run.json").read_text())["seconds"] == seconds[2]
-
-
-def write_dped(folder: Path) -> Path:
-    random = np.random.default_rng(8)
-    for camera in ("iphone", "canon"):
-        (folder / "iphone/training_data" / camera).mkdir(parents=True)
-        for number in range(12):
-            photo = random.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-            Image.fromarray(photo).save(folder / f"iphone/training_data/{camera}/{number}.jpg")
-    return folder
-
-
-LONG = """
-steps = 250
-batch_size = 4
-validate_every = 100
-checkpoint_every = 20
-[generator]
-kind = "high_performance"
-quarter_growth = 8
-quarter_layers = 1
-half_layers = 1
-[augmentation]
-cutmix = 0.5
-"""
-
-
-@pytest.fixture
-def start_run(tmp_path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
-    """Starts `python -m reference.train` on a folder in DPED's layout."""
-    (tmp_path / "long.toml").write_text(LONG)
-    dped = write_dped(tmp_path / "dped")
-
-    with contextlib.ExitStack() as stack:
-
-        def start(out: Path) -> subprocess.Popen[str]:
-            command = [sys.executable, "-m", "reference.train", str(tmp_path / "long.toml"), "--out", str(out)]
-            options = ["--dped", str(dped), "--limit", "10", "--assets", str(tmp_path / "none"), "--device", "cpu"]
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            pipe = subprocess.PIPE
-            process = stack.enter_context(
-                subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
-            )
-            stack.callback(process.kill)
-            return process
-
-        yield start
-
-
-def wait_for_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
-    """Until a checkpoint is there that was not there before."""
-    path = out / "checkpoint.pt"
-    before, deadline_s = path.stat().st_mtime_ns if path.exists() else 0, time.monotonic() + 120
-    while not path.exists() or path.stat().st_mtime_ns == before:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-
-
-@pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path, start_run):
-    output, errors = start_run(tmp_path / "whole").communicate(timeout=300)
-    assert output.splitlines()[-1] == str(tmp_path / "whole/model.safetensors"), errors
-    assert output.count("step ") == 3, "a line a validation, no bar where there is no terminal"
-    out = tmp_path / "killed"
-    for delay_s in (0.0, 0.25):
-        process = start_run(out)
-        wait_for_checkpoint(process, out)
-        time.sleep(delay_s)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(60) == -signal.SIGKILL
-        assert not (out / "model.safetensors").exists(), "it was killed before the end"
-    output, errors = start_run(out).communicate(timeout=300)
-    assert (out / "model.safetensors").exists(), errors
-    check_same_run(tmp_path / "whole", out)
-    assert {path.name for path in out.iterdir()} == {path.name for path in (tmp_path / "whole").iterdir()}
-
-
-@pytest.mark.slow
-def test_ctrl_c_says_how_to_go_on(tmp_path, start_run):
-    out = tmp_path / "out"
-    process = start_run(out)
-    wait_for_checkpoint(process, out)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "Interrupted: give the same command to go on from the last checkpoint."
-    assert "Traceback" not in errors
 
 
 def test_interruption_before_the_first_checkpoint(data, tmp_path, monkeypatch, capsys):
@@ -450,7 +210,7 @@ def test_drafts_of_a_killed_process_are_cleared_away(data, tmp_path):
 
 def test_command_writes_the_figure_too(tmp_path, capsys):
     config = tmp_path / "config.toml"
-    config.write_text(LONG.replace("250", "3"))
+    config.write_text(TOML.replace("250", "3"))
     arguments = [str(config), "--dped", str(write_dped(tmp_path / "dped")), "--out", str(tmp_path / "out")]
     assert main([*arguments, "--device", "cpu", "--set", "folds=0", "--set", "network=srcnn"]) == 0
     assert (tmp_path / "out/curves.svg").read_text().startswith("<?xml")
