@@ -25,6 +25,7 @@ from reference.build import (
     load_trained,
     main,
 )
+from reference.config import read_config
 from reference.export import CHECKED_SIZES_PX, measure_difference
 from reference.generators import GeneratorConfig
 from reference.networks import NETWORKS, describe_network, make_network
@@ -124,6 +125,15 @@ def test_unknown_name_lists_the_known_ones(capsys):
 def test_every_trainable_network_can_be_built():
     kinds = [GeneratorConfig(kind=kind) for kind in ("normal", "high_performance")]
     assert set(TRAINED.values()) == {describe_network(name, config) for name in NETWORKS for config in kinds}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_network_is_trained_on_all_pairs_in_the_same_way(name):
+    config, generators = (read_config(ROOT / f"reference/configs/{n}.toml", []) for n in (name, "boe_normal"))
+    assert describe_network(config.network, config.generator) == TRAINED[name]
+    for key in ("loss", "features", "augmentation", "batch_size", "folds", "learning_rate", "select"):
+        assert getattr(config, key) == getattr(generators, key), key
+    assert config.folds == 0
 
 
 def test_builds_what_was_trained_here(tmp_path, capsys, weights_dir, empty_store):
