@@ -32,12 +32,14 @@ WEIGHTS = ROOT / "reference" / "weights"
 TRAINED = {
     "boe_normal": "normal generator",
     "boe_highperf": "high_performance generator",
+    "boe_normal_300": "normal generator",
+    "boe_highperf_300": "high_performance generator",
     "srcnn_300": "srcnn",
     "resnet_8_32_300": "resnet_8_32",
     "resnet_12_64_300": "resnet_12_64",
     "johnson_300": "johnson",
 }
-"""What was trained here on 300 pairs, and which network it must be, as `describe_network` says it."""
+"""What was trained here, NAME_300 on 300 pairs alone, and which network it must be, as `describe_network` says it."""
 
 SPEED_BASELINE = "speed-baseline"
 SPEED_BASELINE_PATH = Path("harness/challenges/srcnn.onnx")
@@ -174,9 +176,14 @@ def _build_trained(name: str, root: Path) -> str:
     return _describe_file(path, difference)
 
 
-def _build_published(name: str, store: AssetStore, root: Path) -> str:
+def load_published(name: str, store: AssetStore) -> nn.Module:
+    """A network of RECIPES with its published weights; UnavailableError where they cannot be had."""
     recipe = RECIPES[name]
-    module = recipe.load(read_checkpoint(_find_checkpoint(store, recipe.checkpoint)))
+    return recipe.load(read_checkpoint(_find_checkpoint(store, recipe.checkpoint)))
+
+
+def _build_published(name: str, store: AssetStore, root: Path) -> str:
+    recipe, module = RECIPES[name], load_published(name, store)
     repository = "/".join(recipe.checkpoint.split("/")[:2])
     source = f"github.com/{repository} at {COMMITS[repository]}: {recipe.checkpoint.removeprefix(repository + '/')}"
     path = root / "submissions" / name / "model.onnx"

@@ -16,9 +16,10 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from harness.assets import AssetStore
 from reference.augmentation import Augmentation, augment, crop
 
-PATCHES = Path("aiff22/ai-challenge/dped/patches")
+PATCHES = "aiff22/ai-challenge/dped/patches"
 DPED_PATCHES = Path("iphone/training_data")
 CAMERAS = ("iphone", "canon")
 """Folders of the sources and of the targets."""
@@ -119,13 +120,12 @@ def read_photo(path: Path) -> np.ndarray:
     return array.transpose(2, 0, 1)
 
 
-def read_pairs(assets: Path, device: torch.device) -> Pairs:
-    """The 300 training pairs under `assets`, a mirror laid out as OWNER/REPO/path."""
+def read_pairs(store: AssetStore, device: torch.device) -> Pairs:
+    """The 300 training pairs, from the mirror, the cache or the network; DataError where they cannot be had."""
     numbers = tuple(number for number in range(PAIR_COUNT) if number % 4)
-    if not (assets / PATCHES).is_dir():
-        raise ValueError(f"{assets / PATCHES} is not there: give the mirror of the upstream files with --assets")
+    store.fetch("pirm2018b")  # what is missing, many at a time
     source, target = (
-        torch.from_numpy(np.stack([read_photo(assets / PATCHES / camera / f"{number}.jpg") for number in numbers]))
+        torch.from_numpy(np.stack([read_photo(store.find(f"{PATCHES}/{camera}/{number}.jpg")) for number in numbers]))
         for camera in CAMERAS
     )
     return Pairs(source.to(device), target.to(device), numbers)
@@ -233,13 +233,14 @@ def draw_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of sources and targets, (N, 3, H, W) each, without repetition, augmented.
 
-    `extra_share` of it comes from `extra`, which may be of another size where the augmentation crops.
+    `extra_share` of it comes from `extra`, which may be of another size where the augmentation crops. There are enough of
+    these: they are only turned and flipped.
     """
     extra_count = count_extra(batch_size, extra_share) if extra else 0
-    images = draw(pairs, batch_size - extra_count, augmentation)
+    images = augment(draw(pairs, batch_size - extra_count, augmentation), augmentation)
     if extra and extra_count:
-        images = torch.cat([images, draw(extra, extra_count, augmentation)])
-    images = augment(images, augmentation)
+        views = Augmentation(dihedral=augmentation.dihedral)
+        images = torch.cat([images, augment(draw(extra, extra_count, augmentation), views)])
     return images[:, :3], images[:, 3:]
 
 

@@ -14,7 +14,6 @@ trained on all of them (folds = 0). `select = "niqe"` is the paper's: of the val
 """
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from harness.assets import open_store
+from harness.errors import HarnessError
 from reference.config import TrainingConfig, read_config
 from reference.curves import write_curves
 from reference.data import TrainingData, check_data, open_dped, read_extra, read_pairs, split_pairs
@@ -161,7 +162,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("config", type=Path, help="a TOML file, such as reference/configs/boe_normal.toml")
     add("--out", type=Path, required=True, metavar="DIR", help="the folder of the run; an unfinished run there goes on")
-    add("--assets", type=Path, metavar="DIR", default=Path(os.environ.get("HARNESS_ASSETS", "../shared/assets")))
+    add("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     add("--dped", type=Path, metavar="DIR", help="train on DIR/iphone/training_data/{iphone,canon}/N.jpg instead")
     add("--limit", type=int, metavar="N", help="only N pairs of --dped, spread evenly")
     add("--extra", type=Path, metavar="FILE", help="safetensors with pairs to mix in, for extra_share of each batch")
@@ -179,7 +180,7 @@ def read_data(options: argparse.Namespace) -> TrainingData:
     extra = read_extra(options.extra, device) if options.extra else (None, "none")
     if options.dped:
         return TrainingData(open_dped(options.dped, device, limit=options.limit), "dped/iphone", *extra)
-    return TrainingData(read_pairs(options.assets, device), "pirm2018b/train", *extra)
+    return TrainingData(read_pairs(open_store(options.assets), device), "pirm2018b/train", *extra)
 
 
 def open_device(name: str) -> torch.device:
@@ -203,9 +204,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = read_config(options.config, options.set)
         data, features = read_data(options), make_features(config, options)
-        niqe = find_niqe(options.assets, data.pairs) if config.folds else None
+        niqe = find_niqe(open_store(options.assets), data.pairs) if config.folds else None
         print(train(config, data, options.out, features=features, niqe=niqe))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, HarnessError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

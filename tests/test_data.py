@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from harness.assets import AssetStore
+from harness.errors import DataError
 from reference import data
 from reference.augmentation import Augmentation
 from reference.data import (
@@ -53,7 +55,7 @@ def read_number(image: torch.Tensor) -> int:
 
 @pytest.mark.assets
 def test_only_the_training_pairs_are_read(assets_dir):
-    pairs = read_pairs(assets_dir, CPU)
+    pairs = read_pairs(AssetStore(assets_dir, offline=True), CPU)
     assert len(pairs.numbers) == 300
     assert all(number % 4 for number in pairs.numbers)
     assert pairs.source.shape == pairs.target.shape == (300, 3, 100, 100)
@@ -72,9 +74,10 @@ def test_eight_bits_become_the_quotient_in_float32():
     np.testing.assert_array_equal(both[0, 0].flatten(), np.arange(256, dtype=np.float32) / np.float32(255))
 
 
-def test_missing_assets_are_one_sentence(tmp_path):
-    with pytest.raises(ValueError, match="--assets"):
-        read_pairs(tmp_path, CPU)
+def test_missing_assets_are_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
+    with pytest.raises(DataError, match="--assets"):
+        read_pairs(AssetStore(tmp_path, offline=True), CPU)
 
 
 def test_dped_is_read_as_it_is_drawn(dped, monkeypatch):

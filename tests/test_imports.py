@@ -25,9 +25,15 @@ CHILD = {"worker": {"protocol", "runtimes"}, "runtimes": {"protocol", "runtimes"
 """What runs in the child process, and all that it may import; nothing else imports it."""
 
 REFERENCE = {
+    "ablation": {"assets", "environment", "errors", "files"},
+    "ablation_report": {"render"},
+    "ablation_sample": {"statistics"},
     "build": {"submission", "assets", "errors"},
+    "data": {"assets"},
+    "distill": {"assets", "embedded", "errors", "files"},
     "export": {"files"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
+    "train": {"assets", "errors"},
     "run_folder": {"environment", "files"},
     "validation": {"assets", "errors", "metrics"},
 }

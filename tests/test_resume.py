@@ -131,7 +131,7 @@ def start_run(tmp_path) -> Iterator[Callable[[Path], subprocess.Popen[str]]]:
 
         def start(out: Path) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "reference.train", str(tmp_path / "long.toml"), "--out", str(out)]
-            options = ["--dped", str(dped), "--limit", "10", "--assets", str(tmp_path / "none"), "--device", "cpu"]
+            options = ["--dped", str(dped), "--limit", "10", "--device", "cpu"]
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
             pipe = subprocess.PIPE
             process = stack.enter_context(

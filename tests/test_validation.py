@@ -1,7 +1,6 @@
 """Validation: the metrics against the harness's own, image by image; the mosaic; the choice of weights."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ import torch
 from torch import nn
 
 from harness.assets import AssetStore
-from harness.errors import UsageError
 from harness.metrics import ms_ssim, niqe, psnr
 from harness.metrics.niqe import PristineModel
 from reference import validation
@@ -131,34 +129,21 @@ def test_tiles_are_rounded_not_cut_off():
 def test_niqe_has_the_pristine_model(assets_dir):
     image = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
     pristine = validation.load_pristine_model(assets_dir / "utlive/niqe/modelparameters.mat")
-    assert find_niqe(assets_dir, make_pairs())(image) == niqe(image, data_range=255, pristine=pristine)
+    assert find_niqe(AssetStore(assets_dir), make_pairs())(image) == niqe(image, data_range=255, pristine=pristine)
 
 
 def test_missing_pristine_model_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
-    monkeypatch.setattr(validation, "open_store", lambda mirror: AssetStore(mirror, offline=True))
-    assert find_niqe(tmp_path, make_pairs()) is None
+    assert find_niqe(AssetStore(tmp_path, offline=True), make_pairs()) is None
     notice = capsys.readouterr().err
     assert notice.startswith("NIQE is left out: ")
     assert "harness fetch" in notice
     assert notice.count("\n") == 1
 
 
-def test_missing_mirror_is_no_reason_to_fail(tmp_path, monkeypatch):
-    mirrors = []
-
-    def open_store(mirror: Path | None) -> AssetStore:
-        mirrors.append(mirror)
-        raise UsageError("seen")
-
-    monkeypatch.setattr(validation, "open_store", open_store)
-    find_niqe(tmp_path / "none", make_pairs())
-    assert mirrors == [None]
-
-
-def test_no_model_is_looked_for_where_pairs_are_too_small(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(validation, "open_store", None)
-    assert find_niqe(tmp_path, make_pairs(2, 95)) is None
+def test_no_model_is_looked_for_where_pairs_are_too_small(monkeypatch, capsys):
+    monkeypatch.setattr(validation, "find_pristine_model", None)
+    assert find_niqe(AssetStore(None, offline=True), make_pairs(2, 95)) is None
     assert capsys.readouterr().err == "NIQE is left out: it needs pairs of at least 96x96 px\n"
 
 
