@@ -9,13 +9,12 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from harness.assets import find_pristine_model, open_store
+from harness.assets import AssetStore, find_pristine_model
 from harness.errors import DataError, HarnessError
 from harness.metrics.niqe import BLOCK_PX, load_pristine_model, niqe
 from reference.data import PairFolder, Pairs
@@ -39,6 +38,18 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class PairValues:
+    """What an enhancement of N pairs is worth, pair by pair: PSNR in dB and MS-SSIM, each (N,).
+
+    `tiles` are the middles of the first MOSAIC_TILES outputs, (n, 96, 96, 3) uint8.
+    """
+
+    psnr_db: torch.Tensor
+    ms_ssim: torch.Tensor
+    tiles: np.ndarray
+
+
+@dataclass(frozen=True)
 class Candidate:
     """Averaged weights that may yet be selected, with what their validation found."""
 
@@ -48,15 +59,15 @@ class Candidate:
     weights: dict[str, torch.Tensor]
 
 
-def find_niqe(assets: Path, pairs: Pairs | PairFolder) -> Niqe | None:
-    """NIQE with the pristine model from `assets`, the cache or the network.
+def find_niqe(store: AssetStore, pairs: Pairs | PairFolder) -> Niqe | None:
+    """NIQE with the pristine model that `store` finds.
 
     None, and a line that says why, where that cannot be had, or the pairs are too small to need it.
     """
     try:
         if min(pairs.size_px) < BLOCK_PX:
             raise DataError(f"it needs pairs of at least {BLOCK_PX}x{BLOCK_PX} px")
-        pristine = load_pristine_model(find_pristine_model(open_store(assets if assets.is_dir() else None)))
+        pristine = load_pristine_model(find_pristine_model(store))
     except HarnessError as error:
         print(f"NIQE is left out: {error}", file=sys.stderr)
         return None
@@ -64,7 +75,13 @@ def find_niqe(assets: Path, pairs: Pairs | PairFolder) -> Niqe | None:
 
 
 def validate(network: nn.Module, pairs: Pairs | PairFolder, niqe: Niqe | None = None) -> Validation:
-    """Mean PSNR (clipped output) and MS-SSIM (unclipped), and NIQE of the mosaic of the outputs.
+    """Mean PSNR and MS-SSIM, and NIQE of the mosaic of the outputs; ValueError as `measure_pairs`."""
+    values = measure_pairs(network, pairs)
+    return Validation(values.psnr_db.mean().item(), values.ms_ssim.mean().item(), measure_niqe(values.tiles, niqe))
+
+
+def measure_pairs(network: nn.Module, pairs: Pairs | PairFolder) -> PairValues:
+    """PSNR (clipped output) and MS-SSIM (unclipped) of each pair, and the outputs' tiles for a mosaic.
 
     Pairs with a target of one colour are left out: white on white has an infinite PSNR, which says nothing.
     ValueError where no pair is left.
@@ -76,17 +93,18 @@ def validate(network: nn.Module, pairs: Pairs | PairFolder, niqe: Niqe | None = 
         exact = output.double()
         psnr_db.append(compute_psnr(exact.clamp(0, 1), target.double()))
         ms_ssim.append(compute_ms_ssim(exact, target.double()))
-        if niqe:
-            tiles.append(cut_tiles(output))
+        tiles.append(cut_tiles(output[: MOSAIC_TILES - sum(map(len, tiles))]))
     if not psnr_db:
         raise ValueError("no validation pair has a target of more than one colour: set another fold")
-    means = (torch.cat(values).mean().item() for values in (psnr_db, ms_ssim))
-    return Validation(*means, measure_niqe(tiles, niqe))
+    return PairValues(torch.cat(psnr_db), torch.cat(ms_ssim), np.concatenate(tiles))
 
 
 def measure_target_niqe(pairs: Pairs | PairFolder, niqe: Niqe | None) -> float | None:
     """NIQE of the targets, what the outputs' NIQE is to be compared with; None where there can be none."""
-    return measure_niqe([cut_tiles(target) for _, target in iterate_textured(pairs)], niqe) if niqe else None
+    if not niqe:
+        return None
+    tiles = [cut_tiles(target) for _, target in iterate_textured(pairs)]
+    return measure_niqe(np.concatenate(tiles)[:MOSAIC_TILES], niqe) if tiles else None
 
 
 def iterate_textured(pairs: Pairs | PairFolder) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -105,12 +123,12 @@ def cut_tiles(images: torch.Tensor) -> np.ndarray:
     return (tiles.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
-def measure_niqe(tiles: list[np.ndarray], niqe: Niqe | None) -> float | None:
-    """NIQE of the mosaic of all tiles (N, 96, 96, 3); None for smaller tiles, or where NIQE is not defined."""
-    if not niqe or not tiles or tiles[0].shape[1:3] != (BLOCK_PX, BLOCK_PX):
+def measure_niqe(tiles: np.ndarray, niqe: Niqe | None) -> float | None:
+    """NIQE of the mosaic of tiles (N, 96, 96, 3); None for smaller tiles, or where NIQE is not defined."""
+    if not niqe or tiles.shape[1:3] != (BLOCK_PX, BLOCK_PX):
         return None
     try:
-        return niqe(make_mosaic(np.concatenate(tiles)[:MOSAIC_TILES]))
+        return niqe(make_mosaic(tiles))
     except ValueError:  # fewer than two tiles with texture
         return None
 
