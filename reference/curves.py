@@ -1,5 +1,6 @@
 """Plot the logs of training runs: python -m reference.curves DIR... --out FILE.svg (or .png, .pdf).
 
+DIR is the folder of a run; a log that was copied from one, NAME.csv with its run.json as NAME.json, does as well.
 A panel for each quantity that a run has logged, against steps; a colour for each run. Losses are as the log has them:
 means over the training batches since the row before, without their weights.
 """
@@ -37,6 +38,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 """Okabe and Ito's, which colour-blind readers can tell apart (without yellow, too faint on white)."""
 MEASURED = ("psnr_db", "ms_ssim", "niqe")
 """Quantities of the validated weights, where those that were selected are marked."""
+DATES = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+"""Where a format would write down the time."""
 COLUMNS = 3
 GREY = "#777777"
 
@@ -50,16 +53,18 @@ class Log:
     facts: dict[str, Any]
 
 
-def read_log(folder: Path) -> Log:
-    """The log of a run's folder; ValueError where there is none, or it is damaged."""
-    path = folder / "log.csv"
+def read_log(place: Path) -> Log:
+    """The log of a run's folder, or NAME.csv; ValueError where there is none, or it is damaged."""
+    copied = place.suffix == ".csv"
+    path, facts = (place, place.with_suffix(".json")) if copied else (place / "log.csv", place / "run.json")
     try:
         frame = pd.read_csv(path, index_col="step").drop(columns="seconds", errors="ignore").astype(float)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {path} as the log of a training run ({error})") from error
     if frame.dropna(axis="columns", how="all").empty:
         raise ValueError(f"{path} holds nothing to plot")
-    return Log(folder.resolve().name, frame.dropna(axis="columns", how="all"), read_facts(folder / "run.json"))
+    name = place.stem if copied else place.resolve().name
+    return Log(name, frame.dropna(axis="columns", how="all"), read_facts(facts))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -70,15 +75,19 @@ def read_facts(path: Path) -> dict[str, Any]:
         return {}
 
 
-def write_curves(folders: list[Path], path: Path) -> None:
-    """Plot the logs of runs into a file, whose ending says its format; ValueError where that cannot be done."""
-    from matplotlib import rc_context, rcdefaults
+def write_curves(places: list[Path], path: Path) -> None:
+    """Plot the logs of runs into a file, whose ending says its format; ValueError where that cannot be done.
 
-    logs = [read_log(folder) for folder in folders]
+    The same logs give the same bytes.
+    """
+    from matplotlib import rc_context, rcdefaults, rcParams
+
+    logs = [read_log(place) for place in places]
     with rc_context():
         rcdefaults()  # whatever the user's own style is
+        rcParams["svg.hashsalt"] = path.name  # instead of random names within the file
         try:
-            draw_curves(logs).savefig(path)
+            draw_curves(logs).savefig(path, metadata=DATES.get(path.suffix))
         except (OSError, ValueError) as error:
             raise ValueError(f"cannot write {path} ({error})") from error
 
@@ -87,8 +96,7 @@ def draw_curves(logs: list[Log]) -> "Figure":
     """The panels as a matplotlib figure."""
     from matplotlib.figure import Figure
 
-    logged = {name for log in logs for name in log.frame}
-    names = [name for name in LABELS if name in logged] + sorted(logged - set(LABELS))
+    names = list_quantities(logs)
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(0.6 + 3.6 * columns, 0.6 + 2.4 * rows), dpi=150, layout="constrained")
@@ -101,6 +109,12 @@ def draw_curves(logs: list[Log]) -> "Figure":
     figure.supxlabel("Steps", fontsize=10)
     add_legend(figure, logs)
     return figure
+
+
+def list_quantities(logs: list[Log]) -> list[str]:
+    """What any of the runs has logged, in the order of LABELS."""
+    logged = {name for log in logs for name in log.frame}
+    return [name for name in LABELS if name in logged] + sorted(logged - set(LABELS))
 
 
 def draw_panel(axes: "Axes", name: str, logs: list[Log]) -> None:
@@ -141,7 +155,7 @@ def add_legend(figure: "Figure", logs: list[Log]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], label=log.name, **style_run(number)) for number, log in enumerate(logs)]
-    if any(log.facts.get("selected_step") is not None for log in logs):
+    if any(log.facts.get("selected_step") is not None and set(MEASURED) & set(log.frame) for log in logs):
         handles.append(Line2D([], [], **style_selected(6), label="selected weights"))
     if any(log.facts.get("target_niqe") is not None for log in logs):
         handles.append(Line2D([], [], color=GREY, linestyle=":", label="the targets themselves"))
@@ -155,7 +169,7 @@ def add_legend(figure: "Figure", logs: list[Log]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m reference.curves", description="Plot the logs of training runs.")
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the folder of a run, with its log.csv")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the folder of a run, or a copied log")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure: .svg, .png or .pdf")
     options = parser.parse_args(arguments)
     try:

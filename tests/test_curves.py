@@ -64,6 +64,35 @@ def test_the_files_ending_says_its_format(tmp_path, capsys, ending, start):
     assert capsys.readouterr().out == f"{path}\n"
 
 
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_the_same_logs_give_the_same_bytes(tmp_path, ending):
+    folder = write_run(tmp_path / "run", ROWS, selected_step=20)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        write_curves([folder], tmp_path / name / f"curves.{ending}")
+    first, second = ((tmp_path / name / f"curves.{ending}").read_bytes() for name in ("first", "second"))
+    assert first == second
+    assert b"CreationDate" not in first
+    assert b"dc:date" not in first
+
+
+def test_a_copied_log_is_as_the_runs_own(tmp_path):
+    folder = write_run(tmp_path / "run", ROWS, selected_step=20)
+    (tmp_path / "copy.csv").write_bytes((folder / "log.csv").read_bytes())
+    (tmp_path / "copy.json").write_bytes((folder / "run.json").read_bytes())
+    log, copy = read_log(folder), read_log(tmp_path / "copy.csv")
+    assert copy.frame.equals(log.frame)
+    assert copy.facts == log.facts == {"selected_step": 20}
+    assert (log.name, copy.name) == ("run", "copy")
+
+
+def test_nothing_is_explained_that_is_not_drawn(tmp_path):
+    rows = [{"step": 10, "seconds": 1.0, "loss_l1": 0.3}]
+    log = read_log(write_run(tmp_path / "run", rows, selected_step=10))
+    (legend,) = draw_curves([log]).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["run"], "no ring stands on a loss"
+
+
 def test_a_log_without_run_json_is_drawn(tmp_path):
     folder = write_run(tmp_path / "run", ROWS[:1])
     for text in ("{", "[1]", None):
