@@ -18,6 +18,7 @@ from reference.validation import (
     find_niqe,
     keep_candidates,
     make_mosaic,
+    measure_pairs,
     measure_target_niqe,
     validate,
 )
@@ -47,15 +48,17 @@ def make_pairs(count: int = 6, size: int = 100) -> Pairs:
 def test_metrics_are_the_harnesss(monkeypatch, batch_size):
     monkeypatch.setattr(validation, "BATCH_SIZE", batch_size)
     pairs = make_pairs()
-    found = validate(Brighten(), pairs)
+    found, values = validate(Brighten(), pairs), measure_pairs(Brighten(), pairs)
     images = [
         ((1.4 * (s / np.float32(255)) - 0.15).transpose(1, 2, 0), (t / np.float32(255)).transpose(1, 2, 0))
         for s, t in zip(pairs.source.numpy(), pairs.target.numpy(), strict=True)
     ]
-    expected_db = np.mean([psnr(np.clip(output, 0, 1), target, data_range=1.0) for output, target in images])
-    assert found.psnr_db == pytest.approx(expected_db, abs=1e-5)
-    expected = np.mean([ms_ssim(output, target, data_range=1.0) for output, target in images])
-    assert found.ms_ssim == pytest.approx(expected, abs=1e-6)
+    expected_db = [psnr(np.clip(output, 0, 1), target, data_range=1.0) for output, target in images]
+    assert values.psnr_db.tolist() == pytest.approx(expected_db, abs=1e-5)
+    assert found.psnr_db == pytest.approx(np.mean(expected_db), abs=1e-5)
+    expected = [ms_ssim(output, target, data_range=1.0) for output, target in images]
+    assert values.ms_ssim.tolist() == pytest.approx(expected, abs=1e-6)
+    assert found.ms_ssim == pytest.approx(np.mean(expected), abs=1e-6)
     assert found.niqe is None
 
 
@@ -104,11 +107,16 @@ def test_mosaic_is_as_near_to_4_to_3_as_its_divisors_allow(count, rows, columns)
         np.testing.assert_array_equal(mosaic[2 * row : 2 * row + 2, 3 * column : 3 * column + 3], tile)
 
 
-def test_mosaic_has_at_most_so_many_tiles(monkeypatch):
+@pytest.mark.parametrize("batch_size", [32, 3, 2])
+def test_mosaic_has_at_most_so_many_tiles(monkeypatch, batch_size):
     monkeypatch.setattr(validation, "MOSAIC_TILES", 4)
+    monkeypatch.setattr(validation, "BATCH_SIZE", batch_size)
     seen = []
     measure_target_niqe(make_pairs(6), lambda image: seen.append(image.shape) or 1.0)
-    assert seen == [(192, 192, 3)]
+    validate(Brighten(), make_pairs(6), lambda image: seen.append(image.shape) or 1.0)
+    assert seen == [(192, 192, 3)] * 2
+    first = measure_pairs(Brighten(), make_pairs(6).select([0, 1, 2, 3])).tiles
+    np.testing.assert_array_equal(measure_pairs(Brighten(), make_pairs(6)).tiles, first)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 100), (6, 95)])
