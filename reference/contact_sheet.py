@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
@@ -40,6 +40,7 @@ LUMA = (0.299, 0.587, 0.114)
 WHITE, BLACK, GREY = "#ffffff", "#1a1a1a", "#555555"
 MARGIN_PX, GAP_PX, CAPTION_PX, TOP_PX, BOTTOM_PX = 18, 10, 24, 88, 40
 TITLE_SIZE, TEXT_SIZE, CAPTION_SIZE = 22, 16, 14
+QUALITIES, NARROWEST_PX = (85, 75, 65), 180
 FOOTNOTE = "Below each picture: NIQE, of which less is better, and the mean luma, from 0 (black) to 1 (white)."
 
 
@@ -98,7 +99,7 @@ class Picture:
 
     @property
     def numbers(self) -> dict[str, str | float]:
-        """Which picture it is, and its numbers."""
+        """Which picture it is, with the first digits of the model's sha256, and its numbers."""
         shot = self.shot
         place = {"sheet": shot.sheet.name, "exposure_ev": shot.exposure_ev, "photo": shot.photo.name}
         made_by = {"submission": self.submission, "model_sha256": self.model_sha256[:12]}
@@ -178,30 +179,34 @@ def measure_niqe(image: Image, niqe: Niqe | None) -> float:
         return np.nan
 
 
-def make_sheets(
-    photos: list[Photo], folders: list[SubmissionFolder], niqe: Niqe | None, *, width_px: int
-) -> tuple[dict[str, PillowImage.Image], pd.DataFrame]:
-    """The sheets by name, with pictures of `width_px`, and their numbers, a row a picture.
-
-    Columns of the numbers: sheet, exposure_ev, photo, submission, model_sha256 (its first 12 digits), niqe, luma.
-    """
+def take_pictures(photos: list[Photo], folders: list[SubmissionFolder], niqe: Niqe | None) -> list[Picture]:
+    """All pictures of all sheets, sheet by sheet, row by row: the source, then what each submission makes of it."""
     shots = expose_photos(photos)
     outputs = {SOURCE: ([shot.image for shot in shots], "")}
     outputs |= {folder.name: enhance_shots(folder, shots) for folder in folders}
-    pictures = [
+    return [
         Picture(shot, name, images[i], sha256, measure_niqe(images[i], niqe), measure_luma(images[i]))
         for i, shot in enumerate(tqdm(shots, desc="numbers", unit="photo", disable=None))
         for name, (images, sha256) in outputs.items()
     ]
-    sheets = {
-        sheet.name: draw_sheet(sheet, [one for one in pictures if one.shot.sheet is sheet], width_px=width_px)
-        for sheet in SHEETS
-    }
-    return sheets, pd.DataFrame([one.numbers for one in pictures])
+
+
+def encode_sheet(sheet: Sheet, pictures: list[Picture], *, width_px: int, limit_bytes: int) -> bytes:
+    """A sheet as a JPEG within the limit, with pictures as near to `width_px` as that allows.
+
+    They become narrower first, as far as their captions let them, then coarser. ValueError where it does not fit then.
+    """
+    for quality, width in product(QUALITIES, range(width_px, NARROWEST_PX - 1, -10)):
+        buffer = io.BytesIO()
+        draw_sheet(sheet, pictures, width_px=width).save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= limit_bytes:
+            return buffer.getvalue()
+    raise ValueError(f"the contact sheet {sheet.name} does not fit into {limit_bytes} bytes: name fewer submissions")
 
 
 def draw_sheet(sheet: Sheet, pictures: list[Picture], *, width_px: int) -> PillowImage.Image:
-    """One sheet from its pictures row by row: a heading a column, a label a row, and the numbers below each picture."""
+    """The pictures of one sheet: a heading a column, a label a row, and the numbers below each picture."""
+    pictures = [one for one in pictures if one.shot.sheet is sheet]
     columns = list(dict.fromkeys(one.submission for one in pictures))
     rows = [pictures[i : i + len(columns)] for i in range(0, len(pictures), len(columns))]
     shown = [[shrink(one, width_px) for one in row] for row in rows]
@@ -264,16 +269,3 @@ def load_font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib: the same on every machine."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", name), size, ImageFont.Layout.BASIC)
-
-
-def encode_jpeg(sheet: PillowImage.Image, *, limit_bytes: int) -> bytes:
-    """A sheet as a JPEG of quality 90, or of the next lower step of 4 that keeps it within the limit.
-
-    ValueError where none down to 50 does.
-    """
-    for quality in range(90, 49, -4):
-        buffer = io.BytesIO()
-        sheet.save(buffer, "JPEG", quality=quality, optimize=True)
-        if buffer.tell() <= limit_bytes:
-            return buffer.getvalue()
-    raise ValueError(f"a contact sheet of {sheet.width}x{sheet.height} px does not fit into {limit_bytes} bytes")

@@ -16,15 +16,17 @@ from harness.embedded import read_camera, render_noise
 from harness.errors import SubmissionError
 from harness.submission import SubmissionFolder
 from reference.contact_sheet import (
+    NARROWEST_PX,
     SHEETS,
     SOURCE,
     Photo,
     change_exposure,
-    encode_jpeg,
+    draw_sheet,
+    encode_sheet,
     expose_photos,
-    make_sheets,
     measure_luma,
     measure_niqe,
+    take_pictures,
 )
 
 GREYS = np.arange(256, dtype=np.uint8)[:, None, None].repeat(3, 2)
@@ -106,15 +108,14 @@ def entrants(submit) -> list[SubmissionFolder]:
 def test_sheets_show_what_the_models_make(entrants):
     window = (slice(0, 60), slice(0, 80))
     photos = [Photo("a_long_name", paint(), window), Photo("b", paint(80, 50, seed=3))]
-    sheets, numbers = make_sheets(photos, entrants, lambda image: float(image.std()), width_px=120)
-    assert list(sheets) == [sheet.name for sheet in SHEETS]
-    assert len(numbers) == 3 * len(expose_photos(photos))
-    table = numbers.set_index(["sheet", "exposure_ev", "photo", "submission"])[["niqe", "luma"]].unstack("submission")
-    assert (table["luma"]["same"] == table["luma"][SOURCE]).all()
-    assert (table["niqe"]["same"] == table["niqe"][SOURCE]).all()
-    assert (table["luma"]["b" * 64] > table["luma"][SOURCE]).all()
-    assert numbers["niqe"][0] == pytest.approx(paint().std(), abs=1e-4), "numbers are of the whole photo"
-    as_shot = np.asarray(sheets["as_shot"])
+    pictures = take_pictures(photos, entrants, lambda image: float(image.std()))
+    assert len(pictures) == 3 * len(expose_photos(photos))
+    for source, same, brighter in (pictures[i : i + 3] for i in range(0, len(pictures), 3)):
+        assert [source.submission, same.submission, brighter.submission] == [SOURCE, "same", "b" * 64]
+        assert (same.niqe, same.luma) == (source.niqe, source.luma)
+        assert brighter.luma > source.luma
+    assert pictures[0].niqe == paint().std(), "numbers are of the whole photo"
+    as_shot = np.asarray(draw_sheet(SHEETS[0], pictures, width_px=120))
     small = np.asarray(PillowImage.fromarray(paint()[window]).resize((120, 90), PillowImage.Resampling.LANCZOS))
     places = find(as_shot, small)
     assert len(places) == 2, "the source, and what leaves it as it is"
@@ -154,35 +155,43 @@ def boxes(monkeypatch) -> dict[int, list[Box]]:
     return drawn
 
 
-def test_nothing_covers_another_or_leaves_the_sheet(entrants, boxes):
+@pytest.mark.parametrize("width_px", [NARROWEST_PX, 400])
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.name)
+def test_nothing_covers_another_or_leaves_the_sheet(entrants, boxes, sheet, width_px):
     photos = [Photo("motorcycle_left", paint()), Photo("b", paint(120, 50, seed=3))]
-    sheets, _ = make_sheets(photos, entrants, lambda image: 12.345, width_px=200)
-    for sheet in SHEETS:
-        canvas = sheets[sheet.name]
-        drawn = boxes[id(canvas)]
-        rows = len(photos) * len(sheet.exposures_ev)
-        assert len(drawn) == 2 + 3 + rows * (1 + 3 * 2), "title, footnote, headings; labels, pictures with captions"
-        assert not [pair for pair in combinations(drawn, 2) if covers(*pair)]
-        assert all(0 <= x0 < x1 <= canvas.width and 0 <= y0 < y1 <= canvas.height for x0, y0, x1, y1 in drawn)
+    pictures = take_pictures(photos, entrants, lambda image: 12.345)
+    canvas = draw_sheet(sheet, pictures, width_px=width_px)
+    drawn = boxes[id(canvas)]
+    rows = len(photos) * len(sheet.exposures_ev)
+    assert len(drawn) == 2 + 3 + rows * (1 + 3 * 2), "title, footnote, headings; labels, pictures with captions"
+    assert not [pair for pair in combinations(drawn, 2) if covers(*pair)]
+    assert all(0 <= x0 < x1 <= canvas.width and 0 <= y0 < y1 <= canvas.height for x0, y0, x1, y1 in drawn)
 
 
 def covers(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def test_a_jpeg_keeps_its_limit():
-    noise = PillowImage.fromarray(np.random.default_rng(4).integers(0, 256, (200, 300, 3), dtype=np.uint8))
-    large, small = (encode_jpeg(noise, limit_bytes=limit) for limit in (400_000, 40_000))
-    assert len(small) <= 40_000 < len(large) <= 400_000
-    with PillowImage.open(io.BytesIO(large)) as image:
-        assert (image.format, image.size) == ("JPEG", (300, 200))
-        assert not image.getexif(), "no date, no place"
-    with pytest.raises(ValueError, match="does not fit into 1000 bytes"):
-        encode_jpeg(noise, limit_bytes=1000)
+def test_a_sheet_keeps_its_limit():
+    noise = np.random.default_rng(4).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    pictures = take_pictures([Photo("noise", noise)], [], None)
+    free, narrow, coarse = (
+        encode_sheet(SHEETS[0], pictures, width_px=300, limit_bytes=n) for n in (10**6, 50_000, 2**14)
+    )
+    widths = []
+    for content, limit in ((free, 10**6), (narrow, 50_000), (coarse, 2**14)):
+        assert len(content) <= limit
+        with PillowImage.open(io.BytesIO(content)) as image:
+            assert image.format == "JPEG"
+            assert not image.getexif(), "no date, no place"
+            widths.append(image.width)
+    assert widths[0] > widths[1] >= widths[2]
+    with pytest.raises(ValueError, match="as_shot does not fit into 1000 bytes"):
+        encode_sheet(SHEETS[0], pictures, width_px=300, limit_bytes=1000)
 
 
 def test_a_model_that_fails_is_named(submit):
     with pytest.raises(SubmissionError, match=r"^smaller: its output has shape"):
-        make_sheets([Photo("a", paint())], [submit(models.wrong_size(), "smaller")], None, width_px=100)
+        take_pictures([Photo("a", paint())], [submit(models.wrong_size(), "smaller")], None)
     with pytest.raises(SubmissionError, match=r"^none: model\.onnx is not there"):
-        make_sheets([Photo("a", paint())], [submit(None, "none")], None, width_px=100)
+        take_pictures([Photo("a", paint())], [submit(None, "none")], None)

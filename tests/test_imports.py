@@ -29,11 +29,13 @@ REFERENCE = {
     "ablation_report": {"render"},
     "ablation_sample": {"statistics"},
     "build": {"submission", "assets", "errors"},
+    "contact_sheet": {"embedded", "enhancement", "errors", "isolation", "submission"},
     "data": {"assets"},
     "distill": {"assets", "embedded", "errors", "files"},
     "export": {"files"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
     "train": {"assets", "errors"},
+    "report": {"assets", "dataset", "embedded", "errors", "files", "metrics", "submission"},
     "run_folder": {"environment", "files"},
     "validation": {"assets", "errors", "metrics"},
 }
