@@ -94,7 +94,10 @@ def read_run(place: Path) -> LoggedRun:
     """A run's folder, or its copied log; ValueError where that is not the log of a finished run."""
     log = read_log(place)
     if missing := [name for name, kind in FACTS.items() if not isinstance(log.facts.get(name), kind)]:
-        raise ValueError(f"{place} is no finished run of reference.train: its run.json does not state {missing[0]}")
+        raise ValueError(
+            f"{place} is no finished run of reference.train, as its run.json does not state {missing[0]}: "
+            "give the command of the run again, and it goes on to its end"
+        )
     config = make_config(TrainingConfig, log.facts["config"], f"{place}: config")
     check_log(log, config, place)
     return LoggedRun(log, config)

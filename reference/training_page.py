@@ -119,7 +119,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def describe_training(config: TrainingConfig, facts: dict[str, Any]) -> dict[str, str]:
     """What was trained, on what and for what, as cells."""
     fold = f", without fold {config.fold} of {config.folds}" if config.folds else ""
-    extra = f"; {config.extra_share:.0%} of each batch from further pairs" if config.extra_share else ""
+    extra = f"; {100 * config.extra_share:g} % of each batch from further pairs" if config.extra_share else ""
     features = str(facts.get("features", "none"))
     return {
         "Network": describe_network(config.network, config.generator),

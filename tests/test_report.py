@@ -85,7 +85,7 @@ def test_a_log_is_taken_in_as_it_is(root, runs, capsys):
     facts = json.loads((runs / "fold/run.json").read_text())
     assert cells["Network"] == "high_performance generator"
     assert cells["Trained on"] == (
-        "test, 10 pairs of 48x48 px, without fold 0 of 5; 25% of each batch from further pairs"
+        "test, 10 pairs of 48x48 px, without fold 0 of 5; 25 % of each batch from further pairs"
     )
     assert cells["Objective"] == "l1 + 0.04 psnr"
     assert cells["Steps x batch"] == "5 x 4"
