@@ -233,8 +233,8 @@ def draw_batch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of sources and targets, (N, 3, H, W) each, without repetition, augmented.
 
-    `extra_share` of it comes from `extra`, which may be of another size where the augmentation crops. There are enough of
-    these: they are only turned and flipped.
+    `extra_share` of it comes from `extra`, which may be of another size where the augmentation crops. As there are
+    enough of these, they are only turned and flipped.
     """
     extra_count = count_extra(batch_size, extra_share) if extra else 0
     images = augment(draw(pairs, batch_size - extra_count, augmentation), augmentation)
