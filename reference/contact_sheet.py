@@ -6,7 +6,6 @@ Light is changed as an exposure changes it, in linear light (`change_exposure`).
 
 import io
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
@@ -24,10 +23,10 @@ from harness.enhancement import enhance
 from harness.errors import SubmissionError
 from harness.isolation import ModelProcess
 from harness.submission import SubmissionFolder, check_interface, hash_model
+from reference.losses import LUMA
+from reference.validation import Niqe
 
 Image = NDArray[np.uint8]
-Niqe = Callable[[Image], float]
-"""NIQE of a uint8 image, (H, W, 3)."""
 
 SOURCE = "source"
 """Stands among the submissions for the photo itself."""
@@ -36,7 +35,6 @@ THREADS = 2
 DEADLINE_S = 600.0
 MEMORY_BYTES, MODEL_BYTES = 3_500_000_000, 100_000_000
 """As the challenge allows."""
-LUMA = (0.299, 0.587, 0.114)
 WHITE, BLACK, GREY = "#ffffff", "#1a1a1a", "#555555"
 MARGIN_PX, GAP_PX, CAPTION_PX, TOP_PX, BOTTOM_PX = 18, 10, 24, 88, 40
 TITLE_SIZE, TEXT_SIZE, CAPTION_SIZE = 22, 16, 14

@@ -5,7 +5,6 @@ the evaluation and never read here. `open_dped` gives a folder in DPED's layout,
 `read_extra` gives pairs of one's own making, such as photos and what a larger network makes of them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,7 +15,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from harness.assets import AssetStore
+from harness.assets import AssetStore, compute_sha256
 from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
@@ -168,9 +167,7 @@ def read_extra(path: Path, device: torch.device) -> tuple[Pairs, str]:
     `source` is uint8, `target` uint8, or float16 in [0, 1]. ValueError for another content.
     """
     try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        tensors = load_file(path)
+        sha256, tensors = compute_sha256(path), load_file(path)
         source, target = tensors["source"], tensors["target"]
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"{path} cannot be read as extra pairs, tensors source and target ({error})") from error

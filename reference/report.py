@@ -13,22 +13,21 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from harness.assets import AssetStore, find_pristine_model, open_store
+from harness.assets import AssetStore, open_store
 from harness.dataset import PHOTOS, read_image
 from harness.embedded import PHOTOGRAPHS, build_photos, read_photograph
 from harness.errors import DataError, HarnessError
 from harness.files import write_atomically
-from harness.metrics.niqe import load_pristine_model, niqe
 from harness.submission import SubmissionFolder, read_submission
 from reference.config import TrainingConfig, make_config
-from reference.contact_sheet import SHEETS, Niqe, Photo, encode_sheet, take_pictures
+from reference.contact_sheet import SHEETS, Photo, encode_sheet, take_pictures
 from reference.curves import COLOURS, Log, read_log, write_curves
 from reference.training_page import LoggedRun, render_page
+from reference.validation import find_niqe
 
 ROOT = Path(__file__).parent.parent
 REPORT = Path("reports/training")
@@ -149,15 +148,6 @@ def select_submissions(root: Path, names: list[str] | None) -> list[SubmissionFo
         missing = ", ".join(folder.name for folder in folders if folder not in built)
         print(f"Not on the sheets, as the model is not built: {missing}.", file=sys.stderr)
     return built
-
-
-def find_niqe(store: AssetStore) -> Niqe | None:
-    """NIQE with its pristine model; None, and a line that says why, where that cannot be had."""
-    try:
-        return partial(niqe, data_range=255, pristine=load_pristine_model(find_pristine_model(store)))
-    except DataError as error:
-        print(f"NIQE is left out: {error}", file=sys.stderr)
-        return None
 
 
 def read_sets(store: AssetStore) -> Iterator[tuple[str, list[Photo]]]:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 from safetensors import SafetensorError, safe_open
-from tabulate import tabulate
 
+from harness.render.cells import EMPTY
+from harness.render.cells import render_table as render_cells
 from reference.config import TrainingConfig, make_config
 from reference.contact_sheet import SHEETS, SOURCE, format_exposure
 from reference.curves import LABELS, MEASURED, Log, list_quantities
 from reference.losses import LossWeights
 from reference.networks import describe_network
 
-EMPTY = "-"
 INTRODUCTION = """\
 How the weights in [reference/weights](../../reference/weights) were trained, and what they do to photos. What they
 score stands on the [leaderboard](../leaderboard.md). This page is written by `python -m reference.report` from the
@@ -218,5 +218,5 @@ def render_numbers(numbers: pd.DataFrame) -> str:
 
 
 def render_table(rows: Sequence[dict[str, str]]) -> str:
-    """A table of cells by heading."""
-    return tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
+    """A table of cells by heading, all set to the left."""
+    return render_cells(rows, texts=tuple(rows[0]))

@@ -59,13 +59,13 @@ class Candidate:
     weights: dict[str, torch.Tensor]
 
 
-def find_niqe(store: AssetStore, pairs: Pairs | PairFolder) -> Niqe | None:
+def find_niqe(store: AssetStore, pairs: Pairs | PairFolder | None = None) -> Niqe | None:
     """NIQE with the pristine model that `store` finds.
 
-    None, and a line that says why, where that cannot be had, or the pairs are too small to need it.
+    None, and a line that says why, where that cannot be had, or there are pairs too small to need it.
     """
     try:
-        if min(pairs.size_px) < BLOCK_PX:
+        if pairs and min(pairs.size_px) < BLOCK_PX:
             raise DataError(f"it needs pairs of at least {BLOCK_PX}x{BLOCK_PX} px")
         pristine = load_pristine_model(find_pristine_model(store))
     except HarnessError as error:

@@ -91,3 +91,18 @@ def submit(tmp_path: Path) -> Callable[..., SubmissionFolder]:
         return read_submission(models.write_submission(tmp_path / name, model, **keys))
 
     return submit
+
+
+@pytest.fixture
+def quick_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One thread and no figure: waiting for another thread, or drawing, takes longer than such a run."""
+    import torch
+
+    from reference import train
+
+    if "figure" not in request.node.name:
+        monkeypatch.setattr(train, "write_curves", lambda *_: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

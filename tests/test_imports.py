@@ -35,7 +35,8 @@ REFERENCE = {
     "export": {"files"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
     "train": {"assets", "errors"},
-    "report": {"assets", "dataset", "embedded", "errors", "files", "metrics", "submission"},
+    "training_page": {"render"},
+    "report": {"assets", "dataset", "embedded", "errors", "files", "submission"},
     "run_folder": {"environment", "files"},
     "validation": {"assets", "errors", "metrics"},
 }

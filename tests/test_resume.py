@@ -28,14 +28,7 @@ class Killed(BaseException):
     """Nothing catches it, as nothing catches a kill."""
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch) -> Iterator[None]:
-    """One thread and no figure: waiting for another thread, or drawing, takes longer than such a run."""
-    monkeypatch.setattr(train_module, "write_curves", lambda *_: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """Training on a tiny synthetic set: what it writes, what it selects, and clear errors. Kills are in test_resume.py."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +19,7 @@ from reference.run_folder import open_run_folder
 from reference.train import main, train
 from reference.validation import validate
 
-
-@pytest.fixture(autouse=True)
-def quick(request, monkeypatch) -> Iterator[None]:
-    """One thread and no figure: waiting for another thread, or drawing, takes longer than such a run."""
-    if "figure" not in request.node.name:
-        monkeypatch.setattr(train_module, "write_curves", lambda *_: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("quick_training")
 
 
 @pytest.fixture(scope="module")
