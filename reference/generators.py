@@ -45,6 +45,8 @@ class GeneratorConfig:
     """Receptive field at full size about 4 * 9 = 36 px, a third of a training patch."""
     negative_slope: float = 0.2
     """LeakyReLU as in the paper's discriminator."""
+    activate_blocks: bool = False
+    """LeakyReLU after the 1x1 convolution that closes a block, but the last. See `DenseBlock`."""
     norm_epsilon: float = 1e-3
     """As in the challenge's own networks; it also damps the noise of flat images, whose variance is about 1e-6."""
 
@@ -93,10 +95,17 @@ class ConvNorm(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Every layer sees the input and all layers before it; a 1x1 convolution closes the block."""
+    """Every layer sees the input and all layers before it; a 1x1 convolution closes the block.
 
-    def __init__(self, inputs: int, growth: int, layers: int, outputs: int, config: GeneratorConfig) -> None:
+    Instance normalisation hides from every layer how bright its input is; what reaches the output past the layers is
+    linear in the input. Only an activation of the closing convolution lets a tone curve depend on brightness.
+    """
+
+    def __init__(
+        self, inputs: int, growth: int, layers: int, outputs: int, config: GeneratorConfig, *, last: bool = False
+    ) -> None:
         super().__init__()
+        self.slope = config.negative_slope if config.activate_blocks and not last else 1.0
         self.layers = nn.ModuleList(ConvNorm(inputs + i * growth, growth, config) for i in range(layers))
         self.close = nn.Conv2d(inputs + layers * growth, outputs, 1)
 
@@ -105,7 +114,8 @@ class DenseBlock(nn.Module):
         parts = list(inputs)
         for layer in self.layers:
             parts.append(layer(parts))
-        return convolve_parts(self.close, parts, training=self.training)
+        closed = convolve_parts(self.close, parts, training=self.training)
+        return closed if self.slope == 1 else functional.leaky_relu(closed, self.slope)
 
 
 class Noise(nn.Module):
@@ -140,7 +150,7 @@ class NormalBody(nn.Module):
         self.down = DenseBlock(12 + noise, config.half_growth, config.half_layers, width, config)
         self.noise_quarter = make_noise(config, 1)
         self.quarter = DenseBlock(4 * width + noise, config.quarter_growth, config.quarter_layers, 4 * width, config)
-        self.up = DenseBlock(2 * width, config.half_growth, config.half_layers, 12, config)
+        self.up = DenseBlock(2 * width, config.half_growth, config.half_layers, 12, config, last=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""
@@ -158,7 +168,7 @@ class HighPerformanceBody(nn.Module):
         self.noise_half, self.noise_quarter = make_noise(config, 0), make_noise(config, 1)
         inputs = 4 * (12 + noise) + noise
         self.quarter = DenseBlock(inputs, config.quarter_growth, config.quarter_layers, 4 * width, config)
-        self.up = DenseBlock(width, config.half_growth, config.half_layers, 12, config)
+        self.up = DenseBlock(width, config.half_growth, config.half_layers, 12, config, last=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), H and W multiples of four."""

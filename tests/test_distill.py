@@ -69,7 +69,7 @@ def test_nothing_of_a_left_out_fold_is_in_the_sources(photos, pairs):
 
 def test_targets_are_the_mean_of_clipped_outputs():
     sources = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(9, 3, 1, 1)
-    targets = enhance(sources, [Scale(0.5), Scale(2.0)]).int()
+    targets = enhance(sources, [(Scale(0.5), 1.0), (Scale(2.0), 1.0)]).int()
     expected = (sources / 510 + (sources / 127.5).clamp(max=1)) / 2 * 255
     assert (targets - expected).abs().max() < 1
 
@@ -92,7 +92,7 @@ def test_cuts_reach_every_corner():
 def test_the_file_is_one_that_training_takes(assets_dir, tmp_path, monkeypatch):
     for name in ("CROPS_OF_HD", "CROPS_OF_HALF_HD", "CROPS_OF_DIV2K", "PARTS_OF_SOURCE"):
         monkeypatch.setattr(distill, name, 1)
-    monkeypatch.setattr(distill, "TEACHERS", ("srcnn",))
+    monkeypatch.setattr(distill, "TEACHERS", {"srcnn": 1.0})
     path = tmp_path / "extra.safetensors"
     assert main(["--out", str(path), "--assets", str(assets_dir), "--folds", "100", "--fold", "3"]) == 0
     extra, _ = read_extra(path, torch.device("cpu"))

@@ -16,7 +16,7 @@ from reference.augmentation import Augmentation
 from reference.data import TrainingData, split_pairs
 from reference.generators import Generator, GeneratorConfig
 from reference.run_folder import open_run_folder
-from reference.train import main, train
+from reference.train import main, train, warn_of_slow_precision
 from reference.validation import validate
 
 pytestmark = pytest.mark.usefixtures("quick_training")
@@ -208,3 +208,13 @@ def test_command_writes_the_figure_too(tmp_path, capsys):
     metadata = read_metadata(tmp_path / "out/model.safetensors")
     assert metadata["data"] == "dped/iphone, 12 pairs of 48x48 px"
     assert json.loads(metadata["config"])["network"] == "srcnn"
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability", "warns"),
+    [("bfloat16", "AVX2", True), ("bfloat16", "AVX512", False), ("float32", "AVX2", False)],
+)
+def test_a_precision_that_the_cpu_emulates_is_named(monkeypatch, capsys, precision, capability, warns):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    warn_of_slow_precision(replace(SMALL, precision=precision), torch.device("cpu"))
+    assert ("--set precision=float32" in capsys.readouterr().err) == warns
