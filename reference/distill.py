@@ -2,9 +2,9 @@
 
 300 pairs teach little of which brightness and colour a photo is to have: that error is two thirds of the whole. The
 networks published with the challenge saw 160,000 pairs, so pairs of their making are mixed into the batches
-(`extra_share` of reference.train): the source is a phone photo or close to one, the target the mean of what ResNet-8-32,
-DPED (ResNet-12-64) and, with half their weight, SRCNN make of it. On the training pairs that mean has 22.29 dB and
-0.9238, ResNet-8-32 22.09 and 0.9151, DPED 21.81 and 0.9196; without SRCNN it is 22.26 and 0.9228.
+(`extra_share` of reference.train): the source is a phone photo or close to one, the target the mean of what
+ResNet-8-32, DPED (ResNet-12-64) and, with half their weight, SRCNN make of it. On the training pairs that mean has
+22.29 dB and 0.9238, ResNet-8-32 22.09 and 0.9151, DPED 21.81 and 0.9196; without SRCNN it is 22.26 and 0.9228.
 
 Students are networks that were trained here on the pairs alone. They err in other places, so the mean with them is
 better still: on a third of the pairs, with students trained on the other two thirds, by 0.1 to 0.2 dB.

@@ -9,6 +9,7 @@ from torch import nn
 
 from harness.assets import AssetStore
 from reference import distill
+from reference.build import WEIGHTS
 from reference.data import Pairs, read_extra, split_pairs
 from reference.distill import (
     CROPS_OF_DIV2K,
@@ -94,13 +95,21 @@ def test_the_file_is_one_that_training_takes(assets_dir, tmp_path, monkeypatch):
         monkeypatch.setattr(distill, name, 1)
     monkeypatch.setattr(distill, "TEACHERS", {"srcnn": 1.0})
     path = tmp_path / "extra.safetensors"
-    assert main(["--out", str(path), "--assets", str(assets_dir), "--folds", "100", "--fold", "3"]) == 0
+    student = ["--student", str(WEIGHTS / "boe_highperf_300.safetensors")]
+    assert main(["--out", str(path), "--assets", str(assets_dir), *student, "--folds", "100", "--fold", "3"]) == 0
     extra, _ = read_extra(path, torch.device("cpu"))
     assert len(extra.numbers) == 4 * 2 + 5 + 297 * 3
     assert set(load_file(path)) == {"source", "target"}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["--folds", "1"], "folds must be"), ([], "mirror")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--folds", "1"], "folds must be"),
+        (["--folds", "2", "--student", "gone.safetensors"], "gone.safetensors"),
+        ([], "mirror"),
+    ],
+)
 def test_errors_are_one_sentence(assets_dir, tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.setattr(
         distill, "open_store", lambda _: AssetStore(assets_dir if arguments else tmp_path, offline=True)

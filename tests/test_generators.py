@@ -152,3 +152,19 @@ def test_gradient_reaches_every_weight(kind):
     for name, parameter in generator.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("activated", [False, True])
+def test_only_activated_blocks_bend_the_tone_curve(activated):
+    changes = {
+        "noise_channels": 0,
+        "half_layers": 0,
+        "quarter_layers": 1,
+        "norm_epsilon": 1e-12,
+        "activate_blocks": activated,
+    }
+    generator = make_generator("high_performance", **changes)
+    with torch.no_grad():
+        dark, middle, bright = (generator(torch.full((1, 3, 32, 36), level)) for level in (0.4, 0.6, 0.8))
+    bend = (dark + bright - 2 * middle).abs().max().item()
+    assert bend > 1e-3 if activated else bend < 1e-5
