@@ -29,10 +29,14 @@ class Paper(_Part, frozen=True):
 
 
 class Method(_Part, frozen=True):
-    """A row of Tables 2 to 4: psnr in dB, time_ms at 1280x720; None where not published."""
+    """A row of Tables 2 to 4: psnr in dB, time_ms at 1280x720; None where not published.
+
+    `submission` is the same network here, `same_data` the same network trained on the 300 training pairs alone.
+    """
 
     title: str
     submission: str = ""
+    same_data: str = ""
     not_run: str = ""
     psnr: float | None = None
     ssim: float | None = None
@@ -51,8 +55,10 @@ class Notes(_Part, frozen=True):
     """What is said below each table."""
 
     table2: str
+    ours: str
     table3: str
     table4: str
+    same_data: str
     final_table: str
 
 
@@ -72,13 +78,14 @@ class Comparison:
     methods: a row a method: title, measured_by, the published psnr, ssim, niqe, time_ms, time_ratio, and the measured
     X with X_low, X_high (95 %): test_psnr, all_psnr (dB), test_ms_ssim, all_ms_ssim, photo_niqe, own_time_ms,
     own_time_ratio (time over SRCNN's), and the differences (measured less published) psnr_difference,
-    ssim_difference (both on test), niqe_difference.
+    ssim_difference (both on test), niqe_difference. same_data: the same, of what was trained on the same pairs.
     teams: a row a team, likewise, with the scores S, S_published, S_difference and `agrees`.
     remarks: sentences by table. machines: what the records were made on.
     """
 
     published: Published
     methods: pd.DataFrame
+    same_data: pd.DataFrame
     teams: pd.DataFrame
     scores: tuple[str, ...]
     remarks: dict[str, tuple[str, ...]]
@@ -93,27 +100,40 @@ def read_published() -> Published:
 def compare_published(records: Sequence[Record], challenge: Challenge, published: Published) -> Comparison:
     """Set the records beside the published figures. Quality counts only from records on the challenge's dataset."""
     chosen = choose_records(records, challenge)
-    methods = build_methods(chosen, challenge, published)
+    methods = build_methods(chosen, challenge, published.methods, published.paper.baseline)
+    retrained = [msgspec.structs.replace(m, submission=m.same_data) for m in published.methods if m.same_data]
+    same_data = build_methods(chosen, challenge, retrained, published.paper.baseline)
     scored = score_table("published:final", challenge, "test")
     teams = build_teams(scored.frame, methods, published)
     notes = published.notes
     return Comparison(
         published=published,
         methods=methods,
+        same_data=same_data,
         teams=teams,
         scores=tuple(challenge.phases["test"].scores),
         remarks={
             "table2": (
                 notes.table2,
+                notes.ours,
                 f"An infinite PSNR, of identical images, counts as {challenge.infinite_psnr_db} dB.",
                 *_remark_quality(methods),
             ),
             "table3": (notes.table3, describe_order(methods, "NIQE", "niqe", "photo_niqe", falling=False)),
             "table4": (notes.table4, *_remark_time(methods)),
+            "same_data": (
+                notes.same_data,
+                describe_order(same_data, "PSNR on test", "psnr", "test_psnr", falling=True),
+                describe_order(same_data, "(MS-)SSIM on test", "ssim", "test_ms_ssim", falling=True),
+            ),
             "final_table": (notes.final_table, challenge.phases["test"].note, *scored.findings),
         },
         machines=tuple(
-            dict.fromkeys(_describe_machine(chosen[name]) for name in methods["submission"] if name in chosen)
+            dict.fromkeys(
+                _describe_machine(chosen[name])
+                for name in [*methods["submission"], *same_data["submission"]]
+                if name in chosen
+            )
         ),
     )
 
@@ -128,17 +148,21 @@ def choose_records(records: Sequence[Record], challenge: Challenge) -> dict[str,
     return {record.submission.name: record for record in sorted(records, key=rank)}
 
 
-def build_methods(chosen: dict[str, Record], challenge: Challenge, published: Published) -> pd.DataFrame:
-    """The frame of Comparison.methods."""
-    baseline_ms = next(m.time_ms for m in published.methods if m.title == published.paper.baseline)
+def build_methods(
+    chosen: dict[str, Record], challenge: Challenge, methods: Sequence[Method], baseline: str
+) -> pd.DataFrame:
+    """The frame of Comparison.methods; ratios are to the method `baseline`."""
+    baseline_ms = next(m.time_ms for m in methods if m.title == baseline)
     rows = []
-    for method in published.methods:
-        row = {name: value for name, value in msgspec.structs.asdict(method).items() if name != "not_run"}
+    for method in methods:
+        row = {n: value for n, value in msgspec.structs.asdict(method).items() if n not in ("not_run", "same_data")}
         row["time_ratio"] = method.time_ms / baseline_ms if method.time_ms and baseline_ms else None
         record = chosen.get(method.submission)
         row["measured_by"] = describe_weights(record, method, challenge)
         rows.append(row | (measure(record, challenge) if record is not None else {}))
-    frame = pd.DataFrame(rows).reindex(columns=[*rows[0], *_list_measured()])
+    measured = _list_measured()
+    frame = pd.DataFrame(rows)
+    frame = frame.reindex(columns=[*frame.columns.drop(measured, errors="ignore"), *measured])
     texts = frame[["title", "submission", "measured_by"]]
     frame = pd.concat([texts, frame.drop(columns=texts.columns).astype(float)], axis=1)
     frame["psnr_difference"] = frame["test_psnr"] - frame["psnr"]

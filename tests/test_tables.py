@@ -148,9 +148,11 @@ def test_teams_are_tied_to_submissions(challenge: Challenge) -> None:
 
 def test_page_has_every_row_and_marks_the_inconsistent_ones(challenge: Challenge) -> None:
     page = render_tables(compare(challenge, make_record("boe_normal", split="test")))
+    assert "..." not in page  # no note is so long that it is cut
     lines = page.splitlines()
     for method in read_published().methods:
-        assert sum(line.startswith(f"| {method.title} ") for line in lines) == 4  # and what it was measured with
+        tables = 6 if method.same_data else 4  # with those of what it was measured with
+        assert sum(line.startswith(f"| {method.title} ") for line in lines) == tables
     assert [line.split("|")[1].strip() for line in lines if "**no**" in line] == [
         "Rainbow",
         "DPED-Baseline",
@@ -172,3 +174,14 @@ def test_measured_cell_carries_its_interval(challenge: Challenge) -> None:
     row = next(line for line in page.splitlines() if line.startswith("| SRCNN "))
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2:6] == ["19.27", "22.00 ± 0.10", "21.00 ± 0.06", "+2.73"]
+
+
+def test_same_data_is_a_table_of_its_own(challenge: Challenge) -> None:
+    records = make_record("srcnn_300", split="test", psnr=19), make_record("boe_normal_300", split="test", psnr=21)
+    comparison = compare(challenge, *records, make_record("srcnn", psnr=23))
+    rows = comparison.same_data.set_index("title")
+    assert list(rows.index) == [m.title for m in read_published().methods if m.same_data]
+    assert rows.loc[["SRCNN", "ours normal"], "test_psnr"].tolist() == pytest.approx([20, 22])
+    assert np.isnan(rows.loc["Johnson et al.", "test_psnr"])
+    assert "reproduced (ours normal > SRCNN)" in remark(comparison, "same_data", "Order by PSNR")
+    assert comparison.methods.set_index("title").loc["SRCNN", "test_psnr"] == pytest.approx(24)

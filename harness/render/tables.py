@@ -10,7 +10,9 @@ from harness.render.cells import EMPTY, Row, escape, format_estimate, format_num
 
 def render_tables(comparison: Comparison) -> str:
     """The whole page reports/tables.md."""
-    methods, teams = comparison.methods.to_dict("records"), comparison.teams.to_dict("records")
+    methods, same_data, teams = (
+        frame.to_dict("records") for frame in (comparison.methods, comparison.same_data, comparison.teams)
+    )
     remarks, texts = comparison.remarks, ("method", "team", "submission here")
     sections = [
         "# Published and measured",
@@ -24,6 +26,9 @@ def render_tables(comparison: Comparison) -> str:
         "## Table 4: time for one photo of 1280x720",
         render_table([_format_time(row) for row in methods], texts=texts),
         _render_list(remarks["table4"]),
+        "## Same data: every network trained on the same 300 pairs",
+        render_table([_format_same_data(row) for row in same_data], texts=texts),
+        _render_list(remarks["same_data"]),
         "## Final table of the challenge, track B: columns",
         render_table([_format_team(row) for row in teams], texts=texts),
         "## Final table of the challenge, track B: scores",
@@ -31,6 +36,8 @@ def render_tables(comparison: Comparison) -> str:
         _render_list(remarks["final_table"]),
         "## What each method was measured with",
         _render_sources(methods),
+        "For the table of the same data:",
+        _render_sources(same_data),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -80,6 +87,21 @@ def _format_time(row: Row) -> dict[str, str]:
         "ms measured": format_estimate(row, "own_time_ms", 0),
         "times SRCNN's published": format_number(row["time_ratio"], 2),
         "times SRCNN's measured": format_estimate(row, "own_time_ratio", 3),
+    }
+
+
+def _format_same_data(row: Row) -> dict[str, str]:
+    return {
+        "method": escape(row["title"]),
+        "PSNR published": format_number(row["psnr"], 2),
+        "PSNR test (100)": format_estimate(row, "test_psnr", 2),
+        "SSIM published": format_number(row["ssim"], 4),
+        "MS-SSIM test (100)": format_estimate(row, "test_ms_ssim", 4),
+        "NIQE published": format_number(row["niqe"], 2),
+        "NIQE measured": format_estimate(row, "photo_niqe", 2),
+        "times SRCNN's published": format_number(row["time_ratio"], 2),
+        "times SRCNN's measured": format_estimate(row, "own_time_ratio", 3),
+        "submission here": escape(row["submission"]),
     }
 
 
