@@ -46,6 +46,12 @@ DSLR's own pictures; it cannot be compared with that of whole photos.""",
 )
 """Heading, what there is to know, and whether pairs were held out."""
 LOSSES = "Each without its weight: the mean over the augmented training batches since the log's last row but one."
+HELD_OUT = "held_out.csv"
+LOOKS = """\
+The leaderboard's 100 pairs train nothing, and choices are made on folds of the other 300. But a set of weights that
+falls short on them invites another, which has then been chosen with that knowledge: its values are a little too good,
+the more so the more looks came before. These are all looks that there were, in order; the last of each name is the one
+that is published."""
 SETS = {
     "embedded": """\
 The [embedded set](../../harness/embedded.py)'s four photos: photographs that come with scikit-image (astronaut: NASA;
@@ -83,6 +89,8 @@ def render_page(root: Path, out: Path, figures: Mapping[str, Sequence[LoggedRun]
     parts += ["## Training logs", *(render_logs(figures) if figures else [NO_LOGS])]
     if (out / "ablation.md").is_file():
         parts.append("What each loss contributes: [ablation](ablation.md).")
+    if (out / HELD_OUT).is_file():
+        parts += ["## Looks at the held-out pairs", LOOKS, render_looks(pd.read_csv(out / HELD_OUT, dtype=str))]
     stored = {name: out / "numbers" / f"{name}.csv" for name in SETS}
     if any(path.is_file() for path in stored.values()):
         parts += ["## Before and after", LIGHT]
@@ -191,6 +199,21 @@ def format_value(run: LoggedRun, name: str, step: int, form: str) -> str:
     """A value of the log."""
     value = run.log.frame[name].get(step, math.nan) if name in run.log.frame else math.nan
     return EMPTY if math.isnan(value) else format(value, form)
+
+
+def render_looks(looks: pd.DataFrame) -> str:
+    """Which weights were evaluated on the held-out pairs, when, and what they had."""
+    rows = [
+        {
+            "Weights": look["submission"],
+            "Model sha256": look["model_sha256"],
+            "Evaluated (UTC)": look["evaluated_utc"].replace("T", " "),
+            "PSNR (dB)": f"{float(look['psnr_db']):.2f}",
+            "MS-SSIM": f"{float(look['ms_ssim']):.4f}",
+        }
+        for look in looks.to_dict("records")
+    ]
+    return render_table(rows)
 
 
 def render_set(name: str, numbers: pd.DataFrame) -> list[str]:

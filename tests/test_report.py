@@ -15,15 +15,18 @@ import torch
 from PIL import Image
 from training import SMALL, make_data
 
-from harness.archive import read_record
+from harness.archive import read_record, read_records
 from harness.assets import AssetStore
+from harness.challenge import read_challenge
 from harness.embedded import PHOTOGRAPHS, read_photograph
+from harness.leaderboard import average_quality
 from reference import report
 from reference.contact_sheet import SHEETS, SOURCE, Photo
 from reference.curves import COLOURS
 from reference.losses import LossWeights
 from reference.report import REPORT, ROOT, SUBMISSIONS, main, read_embedded_photos, read_run, read_sets
 from reference.train import train
+from reference.training_page import HELD_OUT
 
 COMMITTED = ROOT / REPORT
 
@@ -316,6 +319,19 @@ def test_the_committed_numbers_are_those_of_the_records():
                 np.testing.assert_allclose(rows["niqe"], stored, atol=2e-3)
                 compared += 1
     assert compared
+
+
+def test_every_look_at_the_held_out_pairs_is_listed():
+    """A record of weights trained on the other 300 pairs is a look; without its row in the table this fails."""
+    challenge = read_challenge("pirm2018b")
+    looks = pd.read_csv(COMMITTED / HELD_OUT, dtype={"model_sha256": str}).set_index("model_sha256")
+    records = read_records(ROOT / "reports/records/pirm2018b")
+    ours = [record for record in records if record.quality and record.submission.trained_on == "pirm2018b/train"]
+    assert ours
+    for record in ours:
+        look, means = looks.loc[record.submission.sha256[:12]], average_quality(record.quality, challenge)
+        assert look["submission"] == record.submission.name
+        assert [look["psnr_db"], look["ms_ssim"]] == pytest.approx([means["psnr"], means["ms_ssim"]], abs=1e-4)
 
 
 def test_the_committed_page_says_what_lies_beside_it(tmp_path):
