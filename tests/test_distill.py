@@ -95,7 +95,7 @@ def test_the_file_is_one_that_training_takes(assets_dir, tmp_path, monkeypatch):
         monkeypatch.setattr(distill, name, 1)
     monkeypatch.setattr(distill, "TEACHERS", {"srcnn": 1.0})
     path = tmp_path / "extra.safetensors"
-    student = ["--student", str(WEIGHTS / "boe_highperf_300.safetensors")]
+    student = ["--student", str(WEIGHTS / "student_highperf.safetensors")]
     assert main(["--out", str(path), "--assets", str(assets_dir), *student, "--folds", "100", "--fold", "3"]) == 0
     extra, _ = read_extra(path, torch.device("cpu"))
     assert len(extra.numbers) == 4 * 2 + 5 + 297 * 3
