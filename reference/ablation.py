@@ -20,13 +20,13 @@ from torch import nn
 
 from harness.assets import open_store
 from harness.environment import count_cpus
-from harness.errors import HarnessError
 from harness.files import write_atomically
 from reference import train
 from reference.ablation_conditions import BASE, CONDITIONS, Condition
 from reference.ablation_report import render_report
 from reference.ablation_sample import compare_samples, describe_sample, measure_sample
 from reference.build import load_trained
+from reference.command import FAILED, run_command
 from reference.config import TrainingConfig, read_config
 from reference.curves import read_facts
 from reference.data import PairFolder, Pairs, TrainingData, split_pairs
@@ -36,7 +36,6 @@ from reference.validation import Niqe, find_niqe, measure_target_niqe
 
 CONFIG = Path(__file__).parent / "configs" / "ablation.toml"
 TABLE, REPORT = "ablation.csv", "ablation.md"
-FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     add("--dped", type=Path, metavar="DIR", help="train on DIR/iphone/training_data/{iphone,canon}/N.jpg instead")
     add("--limit", type=int, metavar="N", help="only N pairs of --dped, spread evenly")
+    add("--feature-weights", type=Path, metavar="FILE", help="of VGG-19, with --set features=vgg19")
     add("--render-only", action="store_true", help="only write ablation.md anew from ablation.csv")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
@@ -81,8 +81,9 @@ def plan_trial(condition: Condition, options: argparse.Namespace) -> Trial:
     """What a condition is trained with; ValueError for a bad change, or no pairs to measure on."""
     changes = [*options.set, *([f"steps={options.steps}"] if options.steps is not None else []), condition.change]
     arguments = [str(CONFIG), "--out", str((options.out / condition.name).resolve())]
-    for name, value in (("assets", options.assets), ("dped", options.dped)):
-        arguments += [f"--{name}", str(value.resolve())] if value else []
+    paths = {"assets": options.assets, "dped": options.dped, "feature-weights": options.feature_weights}
+    for name, path in paths.items():
+        arguments += [f"--{name}", str(path.resolve())] if path else []
     arguments += ["--limit", str(options.limit)] if options.limit is not None else []
     arguments += [f"--set={change}" for change in changes if change]
     parsed = train.parse_arguments(arguments)
@@ -108,7 +109,8 @@ def run_ablation(options: argparse.Namespace) -> int:
         kept = "What is trained is kept: mend the cause, then give the same command."
         print(f"No report, {failed} of {len(left)} failed. {kept}", file=sys.stderr)
         return FAILED
-    write_report(measure_trials(trials, data, held_out, niqe), options.report)
+    write_table(measure_trials(trials, data, held_out, niqe), options.report)
+    write_page(options)
     print(options.report / REPORT)
     return 0
 
@@ -162,15 +164,15 @@ def describe_run(facts: dict[str, Any]) -> dict[str, Any]:
     return chosen | losses | {"noise_channels": config["generator"]["noise_channels"]} | machine
 
 
-def write_report(frame: pd.DataFrame, folder: Path) -> None:
-    """The table as CSV, and the page that follows from it."""
+def write_table(frame: pd.DataFrame, folder: Path) -> None:
+    """The table as CSV."""
     rounded = frame.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
     write_atomically(folder / TABLE, rounded.to_csv(index=False, lineterminator="\n").encode())
-    write_page(folder)
 
 
-def write_page(folder: Path) -> None:
+def write_page(options: argparse.Namespace) -> None:
     """The page from the CSV alone; ValueError where that cannot be read."""
+    folder = options.report
     try:
         frame = pd.read_csv(folder / TABLE)
         page = render_report(frame)
@@ -182,17 +184,8 @@ def write_page(folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parse_arguments(arguments)
-    try:
-        if not options.render_only:
-            return run_ablation(options)
-        write_page(options.report)
-    except (ValueError, OSError, HarnessError) as error:
-        print(error, file=sys.stderr)
-        return WRONG_USE
-    except KeyboardInterrupt:
-        print("Interrupted: give the same command to go on from the last checkpoints.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    work = write_page if options.render_only else run_ablation
+    return run_command(lambda: work(options), interrupted="Give the same command to go on from the last checkpoints.")
 
 
 if __name__ == "__main__":

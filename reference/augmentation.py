@@ -23,6 +23,14 @@ class Augmentation:
     crop_px: int = 0
     """Side of a random crop, the same in the whole batch; 0 keeps the patch, which MS-SSIM's five scales need."""
 
+    def __post_init__(self) -> None:
+        for name in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        for name in ("gain", "crop_px"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+
 
 def augment(images: torch.Tensor, augmentation: Augmentation) -> torch.Tensor:
     """All variations but the crop, which must come before batches of several sizes are joined."""

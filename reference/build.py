@@ -20,9 +20,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from harness.assets import COMMITS, AssetStore, open_store
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
 from reference.baselines import load_resnet, load_srcnn, make_random_srcnn
 from reference.checkpoint import read_checkpoint
+from reference.command import run_command
 from reference.export import CHECKED_SIZES_PX, export_onnx
 from reference.generators import GeneratorConfig
 from reference.networks import describe_network, make_network
@@ -98,13 +99,14 @@ RECIPES = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build every name that can be built; the exit code of the last one that cannot, or 0."""
+    """The command; returns the exit status."""
     options = parse_arguments(arguments)
-    try:
-        store = open_store(options.assets)
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    return run_command(lambda: build_all(options))
+
+
+def build_all(options: argparse.Namespace) -> int:
+    """Build every name that can be built; the exit code of the last one that cannot, or 0."""
+    store = open_store(options.assets)
     exit_code = 0
     for name in options.names:
         try:
@@ -149,7 +151,7 @@ def load_trained(path: Path) -> Trained:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no mapping
-        config = json.loads(metadata["config"])
+        config, _ = json.loads(metadata["config"]), metadata["step"]
         # the first files were all generators and do not say so
         name, generator = config.get("network", "generator"), GeneratorConfig(**config["generator"])
         module = make_network(name, generator)

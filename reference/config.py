@@ -60,6 +60,11 @@ class TrainingConfig:
         for name in ("learning_rate", "discriminator_learning_rate", "gradient_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "select_margin_db"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be at least 0 and below 2 ** 63, got {self.seed}")
         for name in ("extra_share", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
@@ -123,7 +128,7 @@ def convert_value(value: Any, hint: Any, where: str) -> Any:
         if value not in get_args(hint):
             raise ValueError(f"{where} must be one of {', '.join(get_args(hint))}, got {value!r}")
         return value
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     if type(value) is not hint or (hint is float and not math.isfinite(value)):
         raise ValueError(f"{where} must be {hint.__name__}, got {value!r}")

@@ -55,7 +55,7 @@ class Sheet:
 SHEETS = (
     Sheet("as_shot", "As shot", "source", (0.0,)),
     Sheet("low_light", "Low light: 1.5 and 2.5 stops less light", "darkened source", (-1.5, -2.5)),
-    Sheet("overexposure", "Overexposure: 1 and 2 stops more light", "brightened source", (1.0, 2.0)),
+    Sheet("overexposure", "Overexposure: 2 and 3 stops more light", "brightened source", (2.0, 3.0)),
 )
 
 

@@ -28,7 +28,8 @@ def compute_contextual_loss(
     parallel. Here the mean is each image's own, so that an image's loss does not depend on its batch.
 
     There is a distance for each pair of positions. More than `chunk` of them are worked off in rows that the backward
-    pass computes again: the same value and gradient, in memory that grows with the positions instead of their square.
+    pass computes again: the same value and gradient, in the memory of a chunk and of one value for each chunk and
+    feature j (64 MB for maps of 256x256, 4 GB for 512x512), where it would be ten for each pair.
     ValueError for other shapes.
     """
     if output.ndim != 4 or target.ndim != 4 or output.shape[:2] != target.shape[:2]:

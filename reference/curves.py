@@ -7,12 +7,13 @@ means over the training batches since the row before, without their weights.
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from reference.command import run_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,13 +173,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="the folder of a run, or a copied log")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the figure: .svg, .png or .pdf")
     options = parser.parse_args(arguments)
-    try:
+
+    def draw() -> None:
         write_curves(options.folders, options.out)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(options.out)
-    return 0
+        print(options.out)
+
+    return run_command(draw)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The pairs that a network is trained on, and the batches drawn from them.
 
-`read_pairs` gives the pairs of PIRM 2018, track B, whose number is not divisible by four: the others are held out for
-the evaluation and never read here. `open_dped` gives a folder in DPED's layout, whose 160,000 pairs stay on disk.
+`read_pairs` gives the training pairs of PIRM 2018, track B, as the harness splits it: the others are held out for the
+evaluation and never read here. `open_dped` gives a folder in DPED's layout, whose 160,000 pairs stay on disk.
 `read_extra` gives pairs of one's own making, such as photos and what a larger network makes of them.
 """
 
@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from harness.assets import AssetStore, compute_sha256
+from harness.dataset import PIRM2018B_SPLITS
 from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
 DPED_PATCHES = Path("iphone/training_data")
 CAMERAS = ("iphone", "canon")
 """Folders of the sources and of the targets."""
-PAIR_COUNT = 400
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def read_photo(path: Path) -> np.ndarray:
 
 def read_pairs(store: AssetStore, device: torch.device) -> Pairs:
     """The 300 training pairs, from the mirror, the cache or the network; DataError where they cannot be had."""
-    numbers = tuple(number for number in range(PAIR_COUNT) if number % 4)
+    numbers = tuple(map(int, PIRM2018B_SPLITS["train"]))
     store.fetch("pirm2018b")  # what is missing, many at a time
     source, target = (
         torch.from_numpy(np.stack([read_photo(store.find(f"{PATCHES}/{camera}/{number}.jpg")) for number in numbers]))
@@ -142,12 +142,16 @@ def open_dped(dped: Path, device: torch.device, *, limit: int | None = None) -> 
         there, missing = CAMERAS if number in source else CAMERAS[::-1]
         raise ValueError(f"{dped / DPED_PATCHES}: {there}/{number}.jpg is there, {missing}/{number}.jpg is missing")
     numbers = sorted(source)
-    if limit is not None:
-        if not 1 <= limit <= len(numbers):
-            raise ValueError(f"--limit must be from 1 to the number of pairs, {len(numbers)}; got {limit}")
-        numbers = [numbers[i * len(numbers) // limit] for i in range(limit)]
+    if limit is not None and not 1 <= limit <= len(numbers):
+        raise ValueError(f"--limit must be from 1 to the number of pairs, {len(numbers)}; got {limit}")
     first = read_photo(dped / DPED_PATCHES / CAMERAS[0] / f"{numbers[0]}.jpg")
-    return PairFolder(dped / DPED_PATCHES, tuple(numbers), first.shape[1:], device)
+    return thin_out(PairFolder(dped / DPED_PATCHES, tuple(numbers), first.shape[1:], device), limit or len(numbers))
+
+
+def thin_out(pairs: P, most: int) -> P:
+    """At most that many of the pairs, spread evenly."""
+    count = len(pairs.numbers)
+    return pairs if count <= most else pairs.select([i * count // most for i in range(most)])
 
 
 def list_numbers(folder: Path) -> set[int]:
@@ -182,16 +186,19 @@ def read_extra(path: Path, device: torch.device) -> tuple[Pairs, str]:
 
 
 def split_pairs(pairs: P, folds: int, fold: int) -> tuple[P, P]:
-    """Training and validation pairs: every `folds`-th pair from `fold` on validates; with folds = 0 none does."""
+    """Training and validation pairs: every `folds`-th pair from `fold` on validates; with folds = 0 none does.
+
+    ValueError where that leaves no pair on one side.
+    """
     if folds == 0:
         return pairs, pairs.select([])
     if folds < 2 or not 0 <= fold < folds:
         raise ValueError(f"folds must be 0 or at least 2, and fold from 0 to folds - 1; got folds {folds}, fold {fold}")
     positions = range(len(pairs.numbers))
-    return (
-        pairs.select([i for i in positions if i % folds != fold]),
-        pairs.select([i for i in positions if i % folds == fold]),
-    )
+    training, validation = ([i for i in positions if (i % folds == fold) == held] for held in (False, True))
+    if not training or not validation:
+        raise ValueError(f"fold {fold} of {folds} leaves no pairs on one side of {len(positions)}: set other folds")
+    return pairs.select(training), pairs.select(validation)
 
 
 def check_data(data: TrainingData, augmentation: Augmentation, *, batch_size: int, extra_share: float) -> None:

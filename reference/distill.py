@@ -21,7 +21,6 @@ The file holds upstream photos and must not be published. It takes about 25 minu
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,9 +33,9 @@ from tqdm import tqdm
 
 from harness.assets import open_store
 from harness.embedded import PhoneCamera, list_exposures, read_camera, simulate_phone
-from harness.errors import HarnessError
 from harness.files import write_atomically
 from reference.build import load_published, load_trained
+from reference.command import run_command
 from reference.data import Pairs, read_pairs, split_pairs
 
 SEED = 2018
@@ -137,23 +136,20 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parse_arguments(arguments)
-    try:
-        store = open_store(options.assets)
-        photos = {name: Image.open(store.find(name)).convert("RGB") for name in HD_PHOTOS + DIV2K_PHOTOS}
-        pairs, _ = split_pairs(read_pairs(store, torch.device("cpu")), options.folds, options.fold)
-        sources = collect_sources(photos, pairs)
-        teachers = [(load_published(name, store), weight) for name, weight in TEACHERS.items()]
-        teachers += [(load_trained(path).module.eval(), STUDENT_WEIGHT) for path in options.student]
-        targets = enhance(sources, teachers)
-        write_atomically(options.out, save({"source": sources, "target": targets}))
-    except HarnessError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except (OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    return run_command(lambda: distill(options))
+
+
+def distill(options: argparse.Namespace) -> None:
+    """Make the pairs, and write their file."""
+    store = open_store(options.assets)
+    photos = {name: Image.open(store.find(name)).convert("RGB") for name in HD_PHOTOS + DIV2K_PHOTOS}
+    pairs, _ = split_pairs(read_pairs(store, torch.device("cpu")), options.folds, options.fold)
+    sources = collect_sources(photos, pairs)
+    teachers = [(load_published(name, store), weight) for name, weight in TEACHERS.items()]
+    teachers += [(load_trained(path).module.eval(), STUDENT_WEIGHT) for path in options.student]
+    targets = enhance(sources, teachers)
+    write_atomically(options.out, save({"source": sources, "target": targets}))
     print(f"{options.out}: {len(sources)} pairs")
-    return 0
 
 
 if __name__ == "__main__":

@@ -4,13 +4,23 @@ Both only move pixels, so nothing is lost, unlike pooling or a strided convoluti
 The paper's text does not fix the order of the channels. Here it is that of torch's PixelUnshuffle(2), PixelShuffle(2):
 channel `4*c + 2*i + j` of a Demux is channel `c` at rows `i::2` and columns `j::2`.
 
-Every dtype that torch shuffles will do: float16, bfloat16, float32, float64, complex64, complex128, int8 to int64,
-uint8, bool. torch raises NotImplementedError for the rest (float8, complex32, uint16 to uint64).
+Every dtype will do. Those that torch does not shuffle (float8, complex32, uint16 to uint64) travel as integers of their
+width, without a gradient, which they do not have.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+SHUFFLED = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+    *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool),
+}
+"""What torch's own operators take."""
+CARRIERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""By bytes an element."""
 
 
 def demux(x: torch.Tensor) -> torch.Tensor:
@@ -21,7 +31,7 @@ def demux(x: torch.Tensor) -> torch.Tensor:
     check_shape(x, "demux", "(N, C, H, W)")
     if x.shape[2] % 2 or x.shape[3] % 2:
         raise ValueError(f"demux needs an even height and width, got {tuple(x.shape)}: pad the image first")
-    return functional.pixel_unshuffle(x, 2)
+    return shuffle(functional.pixel_unshuffle, x)
 
 
 def mux(x: torch.Tensor) -> torch.Tensor:
@@ -32,7 +42,14 @@ def mux(x: torch.Tensor) -> torch.Tensor:
     check_shape(x, "mux", "(N, 4C, H, W)")
     if x.shape[1] % 4:
         raise ValueError(f"mux needs a multiple of four channels, got {tuple(x.shape)}")
-    return functional.pixel_shuffle(x, 2)
+    return shuffle(functional.pixel_shuffle, x)
+
+
+def shuffle(move: Callable[[torch.Tensor, int], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    """`move` by two, of any dtype."""
+    if x.dtype in SHUFFLED:
+        return move(x, 2)
+    return move(x.view(CARRIERS[x.dtype.itemsize]), 2).view(x.dtype)
 
 
 def check_shape(x: torch.Tensor, layer: str, expected: str) -> None:

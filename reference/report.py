@@ -20,9 +20,10 @@ import pandas as pd
 from harness.assets import AssetStore, open_store
 from harness.dataset import PHOTOS, read_image
 from harness.embedded import PHOTOGRAPHS, build_photos, read_photograph
-from harness.errors import DataError, HarnessError
+from harness.errors import DataError
 from harness.files import write_atomically
 from harness.submission import SubmissionFolder, read_submission
+from reference.command import run_command
 from reference.config import TrainingConfig, make_config
 from reference.contact_sheet import SHEETS, Photo, encode_sheet, take_pictures
 from reference.curves import COLOURS, Log, read_log, write_curves
@@ -44,20 +45,20 @@ FACTS = {"config": dict, "data": str, "features": str, "device": str, "seconds":
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parse_arguments(arguments)
+    return run_command(lambda: write_report(options))
+
+
+def write_report(options: argparse.Namespace) -> None:
+    """What the command line asks for."""
     out = options.root / REPORT
-    try:
-        if options.name and not options.add:
-            raise ValueError("--name is the name for the log of --add RUN_DIR: give both")
-        if options.add:
-            print(add_log(options.add, out, options.name))
-        elif not options.no_sheets:
-            write_sheets(options, out)
-        for path in write_page(options.root):
-            print(path)
-    except (ValueError, OSError, HarnessError) as error:
-        print(error, file=sys.stderr)
-        return error.exit_code if isinstance(error, HarnessError) else 2
-    return 0
+    if options.name and not options.add:
+        raise ValueError("--name is the name for the log of --add RUN_DIR: give both")
+    if options.add:
+        print(add_log(options.add, out, options.name))
+    elif not options.no_sheets:
+        write_sheets(options, out)
+    for path in write_page(options.root):
+        print(path)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -12,7 +12,6 @@ import fcntl
 import io
 import json
 import os
-import pickle
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,10 +62,13 @@ def read_checkpoint(out: Path, identity: dict[str, Any]) -> dict[str, Any] | Non
         return None
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        found = dict(stored["identity"])
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file can make the unpickler raise anything
         raise ValueError(f"{path} is no checkpoint, or a damaged one: delete it to start again") from error
     for name, value in identity.items():
-        before = stored.get("identity", {}).get(name)
+        before = found.get(name)
         if before != value:
             change = list_changes(before, value) if isinstance(value, dict) else f"{before}, now {value}"
             raise ValueError(f"{path} is of a run with other {name} ({change}): give another folder with --out")

@@ -24,13 +24,12 @@ from torch import nn
 from tqdm import tqdm
 
 from harness.assets import open_store
-from harness.errors import HarnessError
+from reference.command import run_command
 from reference.config import TrainingConfig, read_config
 from reference.curves import write_curves
-from reference.data import TrainingData, check_data, open_dped, read_extra, read_pairs, split_pairs
+from reference.data import TrainingData, check_data, open_dped, read_extra, read_pairs, split_pairs, thin_out
 from reference.features import load_features
 from reference.run_folder import (
-    CHECKPOINT,
     open_run_folder,
     read_checkpoint,
     write_checkpoint,
@@ -53,7 +52,9 @@ from reference.training_state import (
 from reference.validation import Candidate, Niqe, find_niqe, keep_candidates, measure_target_niqe, validate
 
 CURVES = "curves.svg"
-INTERRUPTED = 130
+DEVICES = ("cpu", "cuda")
+MOST_VALIDATED = 1000
+"""Pairs: a fifth of DPED's would take longer than the steps between two validations."""
 NIQE_PAIRS = "two or more validation pairs with texture, of at least 96x96 px"
 
 
@@ -71,6 +72,7 @@ def train(
     """
     check_data(data, config.augmentation, batch_size=config.batch_size, extra_share=config.extra_share)
     training, validation = split_pairs(data.pairs, config.folds, config.fold)
+    validation = thin_out(validation, MOST_VALIDATED)
     target_niqe = measure_target_niqe(validation, niqe)
     check_niqe(config, niqe, target_niqe)
     run = Run(config, data, training, validation, features, niqe if target_niqe else None, out)
@@ -186,7 +188,10 @@ def read_data(options: argparse.Namespace) -> TrainingData:
 def open_device(name: str) -> torch.device:
     """The device of that name; ValueError where this machine has none."""
     try:
-        return torch.zeros(1, device=name).device
+        device = torch.zeros(1, device=name).device
+        if device.type not in DEVICES:
+            raise RuntimeError(f"known are {', '.join(DEVICES)}")
+        return device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"cannot use the device {name!r} ({str(error).splitlines()[0]}); try --device cpu") from error
 
@@ -201,6 +206,11 @@ def warn_of_slow_precision(config: TrainingConfig, device: torch.device) -> None
 def make_features(config: TrainingConfig, options: argparse.Namespace) -> nn.Module | None:
     """The feature network, where one of its losses has a weight."""
     if not (config.loss.perceptual or config.loss.contextual):
+        if options.feature_weights:
+            raise ValueError(
+                f"--feature-weights {options.feature_weights}: no loss compares features, leave it out, "
+                "or set loss.perceptual or loss.contextual"
+            )
         return None
     return load_features(config.features, options.feature_weights).to(options.device)
 
@@ -208,20 +218,17 @@ def make_features(config: TrainingConfig, options: argparse.Namespace) -> nn.Mod
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parse_arguments(arguments)
-    try:
-        config = read_config(options.config, options.set)
-        data, features = read_data(options), make_features(config, options)
-        niqe = find_niqe(open_store(options.assets), data.pairs) if config.folds else None
-        warn_of_slow_precision(config, data.pairs.device)
-        print(train(config, data, options.out, features=features, niqe=niqe))
-    except (ValueError, OSError, HarnessError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        rest = "go on from the last checkpoint" if (options.out / CHECKPOINT).exists() else "start again"
-        print(f"Interrupted: give the same command to {rest}.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    again = "Give the same command again: a run goes on from its last checkpoint, if it has one."
+    return run_command(lambda: run_training(options), interrupted=again)
+
+
+def run_training(options: argparse.Namespace) -> None:
+    """What the command line asks for."""
+    config = read_config(options.config, options.set)
+    data, features = read_data(options), make_features(config, options)
+    niqe = find_niqe(open_store(options.assets), data.pairs) if config.folds else None
+    warn_of_slow_precision(config, data.pairs.device)
+    print(train(config, data, options.out, features=features, niqe=niqe))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ Their weights are the ones to be published. They leave no pair to validate on, s
     (
         "Runs with a fold held out",
         """\
-Choices between configurations are made on these, on folds of the training pairs. PSNR, MS-SSIM and NIQE are of the
+Choices between configurations were made on folds of the training pairs. Of the earlier ones, whose figures stand in the
+configurations as reasons, no log was kept: they held out the same fold 0 of 3. PSNR, MS-SSIM and NIQE are of the
 held-out pairs, with the weights that the run selected. NIQE is of a mosaic of the outputs, in brackets that of the
 DSLR's own pictures; it cannot be compared with that of whole photos.""",
         True,
@@ -90,14 +91,29 @@ def render_page(root: Path, out: Path, figures: Mapping[str, Sequence[LoggedRun]
     if (out / "ablation.md").is_file():
         parts.append("What each loss contributes: [ablation](ablation.md).")
     if (out / HELD_OUT).is_file():
-        parts += ["## Looks at the held-out pairs", LOOKS, render_looks(pd.read_csv(out / HELD_OUT, dtype=str))]
+        looks = read_table(out / HELD_OUT, ("submission", "model_sha256", "evaluated_utc", "psnr_db", "ms_ssim"))
+        parts += ["## Looks at the held-out pairs", LOOKS, render_looks(looks)]
     stored = {name: out / "numbers" / f"{name}.csv" for name in SETS}
     if any(path.is_file() for path in stored.values()):
         parts += ["## Before and after", LIGHT]
     for name, path in stored.items():
         if path.is_file():
-            parts += render_set(name, pd.read_csv(path, keep_default_na=False, na_values={"niqe": [""]}))
+            numbers = read_table(path, ("photo", "submission", "model_sha256", "exposure_ev", "luma", "niqe"))
+            parts += render_set(name, numbers)
     return "\n\n".join(parts) + "\n"
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of which these columns are used; ValueError where one is missing, or there is no row."""
+    try:
+        texts = {"photo": str, "submission": str, "model_sha256": str}
+        frame = pd.read_csv(path, keep_default_na=False, na_values={"niqe": [""]}, dtype=texts)
+    except ValueError as error:
+        raise ValueError(f"{path} is no table ({error}): restore it") from error
+    missing = [column for column in columns if column not in frame]
+    if missing or frame.empty:
+        raise ValueError(f"{path} has no {missing[0] if missing else 'rows'}: restore it")
+    return frame
 
 
 def render_weights(root: Path, runs: Sequence[LoggedRun]) -> list[str]:
@@ -139,8 +155,9 @@ def describe_training(config: TrainingConfig, facts: dict[str, Any]) -> dict[str
 
 
 def describe_objective(weights: LossWeights) -> str:
-    """The weighted sum of the losses, by their names in the configuration."""
-    terms = {name: weight for name, weight in asdict(weights).items() if weight}
+    """The weighted sum of the losses, by their names in the configuration; MS-SSIM and PSNR as what they are."""
+    losses = {"ms_ssim": "(1 - ms_ssim)", "psnr": "(-psnr)"}
+    terms = {losses.get(name, name): weight for name, weight in asdict(weights).items() if weight}
     return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in terms.items())
 
 
@@ -208,8 +225,8 @@ def render_looks(looks: pd.DataFrame) -> str:
             "Weights": look["submission"],
             "Model sha256": look["model_sha256"],
             "Evaluated (UTC)": look["evaluated_utc"].replace("T", " "),
-            "PSNR (dB)": f"{float(look['psnr_db']):.2f}",
-            "MS-SSIM": f"{float(look['ms_ssim']):.4f}",
+            "PSNR (dB)": f"{look['psnr_db']:.2f}",
+            "MS-SSIM": f"{look['ms_ssim']:.4f}",
         }
         for look in looks.to_dict("records")
     ]

@@ -103,8 +103,12 @@ def measure_target_niqe(pairs: Pairs | PairFolder, niqe: Niqe | None) -> float |
     """NIQE of the targets, what the outputs' NIQE is to be compared with; None where there can be none."""
     if not niqe:
         return None
-    tiles = [cut_tiles(target) for _, target in iterate_textured(pairs)]
-    return measure_niqe(np.concatenate(tiles)[:MOSAIC_TILES], niqe) if tiles else None
+    tiles: list[np.ndarray] = []
+    for _, target in iterate_textured(pairs):
+        tiles.append(cut_tiles(target[: MOSAIC_TILES - sum(map(len, tiles))]))
+        if sum(map(len, tiles)) == MOSAIC_TILES:
+            break
+    return measure_niqe(np.concatenate(tiles), niqe) if tiles else None
 
 
 def iterate_textured(pairs: Pairs | PairFolder) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -22,6 +22,7 @@ from reference.data import (
     read_extra,
     read_pairs,
     split_pairs,
+    thin_out,
 )
 from reference.train import main
 
@@ -199,6 +200,18 @@ def test_folds_are_disjoint_and_cover_all():
     assert split_pairs(pairs, 0, 0)[1].numbers == ()
 
 
+@pytest.mark.parametrize(("folds", "fold", "count"), [(50, 40, 10), (5, 0, 1), (2, 1, 1)])
+def test_folds_without_a_pair_on_each_side_are_refused(folds, fold, count):
+    with pytest.raises(ValueError, match="leaves no pairs on one side"):
+        split_pairs(make_pairs().select(list(range(count))), folds, fold)
+
+
+def test_pairs_are_thinned_out_evenly():
+    pairs = make_pairs()
+    assert thin_out(pairs, 10) is pairs
+    assert [pairs.numbers.index(number) for number in thin_out(pairs, 4).numbers] == [0, 2, 5, 7]
+
+
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, -1), (-1, 0)])
 def test_folds_that_do_not_exist_are_refused(folds, fold):
     with pytest.raises(ValueError, match="folds must be"):
@@ -250,20 +263,21 @@ def test_pairs_that_give_no_batch_are_one_sentence(pairs, extra, share, augmenta
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (["--assets", "{tmp}"], "--assets"),
-        (["--dped", "{tmp}"], "--dped"),
-        (["--limit", "3"], "--limit counts pairs of --dped"),
-        (["--extra", "{tmp}/none"], "cannot be read as extra pairs"),
-        (["--device", "abacus"], "cannot use the device 'abacus'"),
+        (["--assets", "{tmp}"], 4, "--assets"),
+        (["--dped", "{tmp}"], 2, "--dped"),
+        (["--limit", "3"], 2, "--limit counts pairs of --dped"),
+        (["--extra", "{tmp}/none"], 2, "cannot be read as extra pairs"),
+        (["--device", "abacus"], 2, "cannot use the device 'abacus'"),
+        (["--device", "meta"], 2, "cannot use the device 'meta' (known are cpu, cuda)"),
     ],
 )
-def test_data_that_cannot_be_had_is_one_sentence(tmp_path, capsys, arguments, message):
+def test_data_that_cannot_be_had_is_one_sentence(tmp_path, capsys, arguments, code, message):
     config = tmp_path / "config.toml"
     config.write_text("")
     arguments = [argument.format(tmp=tmp_path) for argument in arguments]
-    assert main([str(config), "--out", str(tmp_path / "out"), "--device", "cpu", *arguments]) == 2
+    assert main([str(config), "--out", str(tmp_path / "out"), "--device", "cpu", *arguments]) == code
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

@@ -25,16 +25,17 @@ CHILD = {"worker": {"protocol", "runtimes"}, "runtimes": {"protocol", "runtimes"
 """What runs in the child process, and all that it may import; nothing else imports it."""
 
 REFERENCE = {
-    "ablation": {"assets", "environment", "errors", "files"},
+    "ablation": {"assets", "environment", "files"},
     "ablation_report": {"render"},
     "ablation_sample": {"statistics"},
     "build": {"submission", "assets", "errors"},
+    "command": {"errors"},
     "contact_sheet": {"embedded", "enhancement", "errors", "isolation", "submission"},
-    "data": {"assets"},
-    "distill": {"assets", "embedded", "errors", "files"},
+    "data": {"assets", "dataset"},
+    "distill": {"assets", "embedded", "files"},
     "export": {"files"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
-    "train": {"assets", "errors"},
+    "train": {"assets"},
     "training_page": {"render"},
     "report": {"assets", "dataset", "embedded", "errors", "files", "submission"},
     "run_folder": {"environment", "files"},

@@ -173,5 +173,8 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, start_run):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "Interrupted: give the same command to go on from the last checkpoint."
+    assert (
+        errors.splitlines()[-1]
+        == "Interrupted. Give the same command again: a run goes on from its last checkpoint, if it has one."
+    )
     assert "Traceback" not in errors

@@ -40,7 +40,10 @@ def test_interruption_before_the_first_checkpoint(data, tmp_path, monkeypatch, c
 
     monkeypatch.setattr(train_module, "read_data", interrupt)
     assert main([str(tmp_path / "config.toml"), "--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err == "Interrupted: give the same command to start again.\n"
+    assert (
+        capsys.readouterr().err
+        == "Interrupted. Give the same command again: a run goes on from its last checkpoint, if it has one.\n"
+    )
 
 
 def test_weights_carry_what_they_are_and_fit_the_generator(tmp_path):
@@ -169,7 +172,11 @@ def test_checkpoint_of_another_run_is_refused(tmp_path, config, changes, source,
 
 
 def test_checkpoint_that_cannot_be_read_is_one_sentence(data, tmp_path):
-    for content in (b"", b"no checkpoint", b"PK\x03\x04"):
+    contents = [b"", b"no checkpoint", b"PK\x03\x04"]
+    for stored in ([1, 2], {"identity": None}, {"step": 3}):
+        torch.save(stored, tmp_path / "stored")
+        contents.append((tmp_path / "stored").read_bytes())
+    for content in contents:
         (tmp_path / "checkpoint.pt").write_bytes(content)
         with pytest.raises(ValueError, match=r"checkpoint\.pt is no checkpoint, or .*: delete it to start again$"):
             train(SMALL, data, tmp_path)
@@ -208,6 +215,29 @@ def test_command_writes_the_figure_too(tmp_path, capsys):
     metadata = read_metadata(tmp_path / "out/model.safetensors")
     assert metadata["data"] == "dped/iphone, 12 pairs of 48x48 px"
     assert json.loads(metadata["config"])["network"] == "srcnn"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_on_cuda_goes_on_from_its_checkpoint(tmp_path, precision):
+    config = tmp_path / "config.toml"
+    config.write_text(TOML.replace("250", "3"))
+    places = ["--dped", str(write_dped(tmp_path / "dped")), "--out", str(tmp_path / "out")]
+    arguments = [str(config), *places, "--device", "cuda", "--set", f"precision={precision}"]
+    assert main(arguments) == 0
+    before = (tmp_path / "out/model.safetensors").read_bytes()
+    (tmp_path / "out/model.safetensors").unlink()
+    assert main(arguments) == 0
+    assert (tmp_path / "out/model.safetensors").read_bytes() == before
+    assert json.loads((tmp_path / "out/run.json").read_text())["device"].startswith("cuda")
+
+
+def test_weights_of_features_that_no_loss_compares_are_refused(tmp_path, capsys):
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    places = ["--dped", str(write_dped(tmp_path / "dped")), "--out", str(tmp_path / "out")]
+    assert main([str(config), *places, "--feature-weights", "vgg19.pth", "--device", "cpu"]) == 2
+    assert "no loss compares features, leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

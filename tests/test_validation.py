@@ -111,8 +111,11 @@ def test_mosaic_is_as_near_to_4_to_3_as_its_divisors_allow(count, rows, columns)
 def test_mosaic_has_at_most_so_many_tiles(monkeypatch, batch_size):
     monkeypatch.setattr(validation, "MOSAIC_TILES", 4)
     monkeypatch.setattr(validation, "BATCH_SIZE", batch_size)
-    seen = []
+    seen, taken = [], []
+    take = Pairs.take
+    monkeypatch.setattr(Pairs, "take", lambda self, positions: taken.extend(positions) or take(self, positions))
     measure_target_niqe(make_pairs(6), lambda image: seen.append(image.shape) or 1.0)
+    assert len(taken) == {32: 6, 3: 6, 2: 4}[batch_size], "nothing is read once there are enough"
     validate(Brighten(), make_pairs(6), lambda image: seen.append(image.shape) or 1.0)
     assert seen == [(192, 192, 3)] * 2
     first = measure_pairs(Brighten(), make_pairs(6).select([0, 1, 2, 3])).tiles
