@@ -263,8 +263,7 @@ def test_a_run_without_its_weights_is_trained_again(arguments, tmp_path, monkeyp
 )
 def test_what_no_run_could_do_is_one_sentence_before_the_first(arguments, tmp_path, monkeypatch, capsys, more, message):
     monkeypatch.setattr(ablation, "train_all", None)
-    missing = more[0] == "--assets"
-    assert main(arguments(*(word.replace("{tmp}", str(tmp_path)) for word in more))) == (4 if missing else 2)
+    assert main(arguments(*(word.replace("{tmp}", str(tmp_path)) for word in more))) == 2
     errors = capsys.readouterr().err
     assert message in errors
     assert errors.count("\n") == 1

@@ -90,7 +90,7 @@ def test_a_log_is_taken_in_as_it_is(root, runs, capsys):
     assert cells["Trained on"] == (
         "test, 10 pairs of 48x48 px, without fold 0 of 5; 25 % of each batch from further pairs"
     )
-    assert cells["Objective"] == "l1 + 0.04 psnr"
+    assert cells["Objective"] == "l1 + 0.04 (-psnr)"
     assert cells["Steps x batch"] == "5 x 4"
     assert cells["Minutes"] == f"{facts['seconds'] / 60:.1f}"
     assert cells["Device"] == f"{facts['cpu']}, 1 thread"
@@ -319,6 +319,20 @@ def test_the_committed_numbers_are_those_of_the_records():
                 np.testing.assert_allclose(rows["niqe"], stored, atol=2e-3)
                 compared += 1
     assert compared
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "held_out.csv is no table"),
+        ("submission,model_sha256\nme,12\n", "held_out.csv has no evaluated_utc"),
+        ("submission,model_sha256,evaluated_utc,psnr_db,ms_ssim\n", "held_out.csv has no rows"),
+    ],
+)
+def test_a_damaged_table_is_one_sentence(root, capsys, content, message):
+    (root / REPORT).mkdir(parents=True)
+    (root / REPORT / HELD_OUT).write_text(content)
+    check_refusal(["--no-sheets", "--root", str(root)], capsys, message)
 
 
 def test_every_look_at_the_held_out_pairs_is_listed():
