@@ -122,4 +122,4 @@ def _replace_metadata(model: onnx.ModelProto, doc: str, metadata: Mapping[str, s
         item.ClearField("doc_string")
     graph.ClearField("value_info")  # follows from the rest
     model.doc_string = doc
-    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))  # safetensors gives no fixed order
