@@ -1,5 +1,6 @@
 # make leaderboard   evaluate every folder of submissions/ and write reports/   (the main job)
 # make test          the whole test suite
+# make install       the package and all that training needs, no more
 # make check         ruff, mypy
 # make regression    recompute quality and compare it with the committed records
 # Each sets itself up in .venv.
@@ -18,7 +19,7 @@ export HARNESS_ASSETS ?= $(MIRROR)
 endif
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: leaderboard baselines test regression check clean
+.PHONY: leaderboard install baselines test regression check clean
 
 leaderboard: $(VENV)/core.stamp
 ifneq ($(MISSING),)
@@ -28,7 +29,9 @@ endif
 	$(BIN)/harness run
 	$(BIN)/harness tables
 
-baselines: $(VENV)/reference.stamp
+install: $(VENV)/reference.stamp
+
+baselines: install
 	$(BIN)/python -m reference.build --if-available $(PUBLISHED)
 
 test: $(VENV)/test.stamp

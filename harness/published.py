@@ -203,7 +203,8 @@ def describe_weights(record: Record | None, method: Method, challenge: Challenge
         return f"published only: {method.submission} is {record.status} here ({reason})"
     submission, quality = record.submission, record.quality
     weights = (
-        f"{submission.name} {submission.sha256[:8]}, trained on {submission.trained_on or 'data it does not state'}"
+        f"{submission.name} {submission.sha256[:8]} ({submission.title}), "
+        f"trained on {submission.trained_on or 'data it does not state'}"
     )
     if quality.dataset != challenge.dataset:
         return f"{weights}; quality not measured on {challenge.dataset}, only on {quality.dataset}"

@@ -20,8 +20,11 @@ def run_command(work: Callable[[], int | None], *, interrupted: str = "Give the 
     except HarnessError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except torch.OutOfMemoryError as error:
-        print(f"{str(error).splitlines()[0]} Try a smaller batch_size, or --device cpu.", file=sys.stderr)
+    except RuntimeError as error:
+        # torch has a type of its own for a GPU's memory alone
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        print(f"Out of memory ({str(error).splitlines()[0]}): try a smaller batch_size.", file=sys.stderr)
         return WRONG_USE
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,5 +1,6 @@
 """What a training run does, read from a TOML file; the reasons for the defaults stand beside them."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -54,15 +55,16 @@ class TrainingConfig:
     """Far below the standard error of a mean over the 60 pairs of a fold, 0.7 dB."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        least = dict.fromkeys(("steps", "batch_size", "validate_every", "checkpoint_every"), 1)
+        least |= dict.fromkeys(("warmup_steps", "weight_decay", "select_margin_db"), 0)
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
         for name in ("learning_rate", "discriminator_learning_rate", "gradient_norm"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay", "select_margin_db"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.fold and not self.folds:
+            raise ValueError(f"fold {self.fold} needs pairs to hold out: set folds above it, or fold to 0")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be at least 0 and below 2 ** 63, got {self.seed}")
         for name in ("extra_share", "ema_decay"):
@@ -80,20 +82,20 @@ def read_config(path: Path, changes: list[str]) -> TrainingConfig:
     """The configuration of a TOML file with changes such as `loss.psnr=0.1`; ValueError for a bad one."""
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-        for change in changes:
-            merge(table, read_change(change))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ValueError(f"{path}: cannot read the configuration ({error})") from error
+    for change in changes:
+        merge(table, read_change(change))
     return make_config(TrainingConfig, table, str(path))
 
 
 def read_change(change: str) -> dict[str, Any]:
     """KEY=VALUE as a nested table; a value that is no TOML is a string, as a shell eats the quotes of one."""
     key, _, value = change.partition("=")
-    try:
-        return tomllib.loads(f"{key} = {value}")
-    except tomllib.TOMLDecodeError:
-        return tomllib.loads(f"{key} = {json.dumps(value)}")
+    for text in (value, json.dumps(value)):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"{key} = {text}")
+    raise ValueError(f"cannot read the change {change!r}: write KEY=VALUE, such as loss.psnr=0.1")
 
 
 def merge(table: dict[str, Any], changes: dict[str, Any]) -> None:

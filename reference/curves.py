@@ -23,7 +23,7 @@ LABELS = {
     "psnr_db": "Validation: PSNR (dB)",
     "ms_ssim": "Validation: MS-SSIM",
     "niqe": "Validation: NIQE of the mosaic",
-    "loss_l1": "Loss: weighted L1",
+    "loss_l1": "Loss: L1 (luma weights)",
     "loss_ms_ssim": "Loss: 1 - MS-SSIM",
     "loss_psnr": "Loss: -PSNR (dB)",
     "loss_color": "Loss: colour",

@@ -137,8 +137,7 @@ def load_weights(network: nn.Module, path: Path, *, what: str, prefix: str = "")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can make the unpickler raise anything
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path} is damaged or no PyTorch state dict ({type(error).__name__}: {reason})") from error
+        raise ValueError(f"{path} is damaged or no PyTorch state dict ({type(error).__name__})") from error
     state = {}
     for name, own in network.state_dict().items():
         tensor = stored.get(prefix + name) if isinstance(stored, dict) else None

@@ -42,6 +42,11 @@ class LossWeights:
     """Like the contextual loss of the features of a network (features.py)."""
     contextual: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            if not weight >= 0:
+                raise ValueError(f"the weight of the loss {name} must be at least 0, got {weight}")
+
 
 PAPER_WEIGHTS = LossWeights(
     l1=5000.0,

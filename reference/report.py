@@ -27,7 +27,7 @@ from reference.command import run_command
 from reference.config import TrainingConfig, make_config
 from reference.contact_sheet import SHEETS, Photo, encode_sheet, take_pictures
 from reference.curves import COLOURS, Log, read_log, write_curves
-from reference.training_page import LoggedRun, render_page
+from reference.training_page import GROUPS, LoggedRun, classify_run, render_page
 from reference.validation import find_niqe
 
 ROOT = Path(__file__).parent.parent
@@ -189,10 +189,10 @@ def write_page(root: Path) -> list[Path]:
 
 
 def group_runs(runs: list[LoggedRun]) -> dict[str, list[LoggedRun]]:
-    """Runs by the figure that shows them, no more than there are colours: on all pairs, and with a fold held out."""
+    """Runs by the figure that shows them, no more than there are colours."""
     figures = {}
-    for name, folds in (("final", False), ("folds", True)):
-        members = [run for run in runs if bool(run.config.folds) == folds]
+    for name in GROUPS:
+        members = [run for run in runs if classify_run(run.config) == name]
         for number, first in enumerate(range(0, len(members), len(COLOURS)), start=1):
             figures[f"curves_{name}{f'_{number}' if number > 1 else ''}.svg"] = members[first : first + len(COLOURS)]
     return figures

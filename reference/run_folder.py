@@ -32,7 +32,10 @@ def open_run_folder(out: Path) -> Iterator[None]:
 
     ValueError when another process is at work in it.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the folder {out} ({error.strerror}): give another with --out") from error
     descriptor = os.open(out, os.O_RDONLY)
     try:
         lock_folder(descriptor, out)

@@ -188,10 +188,9 @@ def read_data(options: argparse.Namespace) -> TrainingData:
 def open_device(name: str) -> torch.device:
     """The device of that name; ValueError where this machine has none."""
     try:
-        device = torch.zeros(1, device=name).device
-        if device.type not in DEVICES:
+        if name.partition(":")[0] not in DEVICES:
             raise RuntimeError(f"known are {', '.join(DEVICES)}")
-        return device
+        return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"cannot use the device {name!r} ({str(error).splitlines()[0]}); try --device cpu") from error
 

@@ -28,31 +28,35 @@ are what the perceptual and the contextual loss compare; a log is linked where i
 NO_LOGS = """\
 No log has been added yet. `python -m reference.train CONFIG.toml --out runs/NAME` trains, and
 `python -m reference.report --add runs/NAME --name NAME` takes in the log of a finished run."""
-GROUPS = (
-    (
+GROUPS = {
+    "distilled": (
+        "Runs on all pairs and further ones",
+        """\
+Most of each batch is of other photos, with the mean of other networks' outputs as targets. These are easier to match
+than what a DSLR took, so the losses cannot be compared with those of the other runs.""",
+    ),
+    "final": (
         "Runs on all pairs",
         """\
-Their weights are the ones to be published. They leave no pair to validate on, so nothing is picked by a validation.""",
-        False,
+They leave no pair to validate on, so nothing is picked by a validation.""",
     ),
-    (
+    "folds": (
         "Runs with a fold held out",
         """\
 Choices between configurations were made on folds of the training pairs. Of the earlier ones, whose figures stand in the
 configurations as reasons, no log was kept: they held out the same fold 0 of 3. PSNR, MS-SSIM and NIQE are of the
 held-out pairs, with the weights that the run selected. NIQE is of a mosaic of the outputs, in brackets that of the
 DSLR's own pictures; it cannot be compared with that of whole photos.""",
-        True,
     ),
-)
-"""Heading, what there is to know, and whether pairs were held out."""
-LOSSES = "Each without its weight: the mean over the augmented training batches since the log's last row but one."
+}
+"""Heading, and what there is to know; the name is in the figures'."""
+LOSSES = "Losses at the end, each before its weight: the mean over the training batches of the log's last row."
 HELD_OUT = "held_out.csv"
 LOOKS = """\
 The leaderboard's 100 pairs train nothing, and choices are made on folds of the other 300. But a set of weights that
 falls short on them invites another, which has then been chosen with that knowledge: its values are a little too good,
-the more so the more looks came before. These are all looks that there were, in order; the last of each name is the one
-that is published."""
+the more so the more looks came before. These are all looks that there were, in order. The last of a name is that at the
+published weights; a row whose values are those of an earlier one is of the same weights, in a file built anew."""
 SETS = {
     "embedded": """\
 The [embedded set](../../harness/embedded.py)'s four photos: photographs that come with scikit-image (astronaut: NASA;
@@ -151,6 +155,7 @@ def describe_training(config: TrainingConfig, facts: dict[str, Any]) -> dict[str
         "Objective": describe_objective(config.loss),
         "Features": EMPTY if features == "none" else features.partition(",")[0],
         "Steps x batch": f"{config.steps} x {config.batch_size}",
+        "Precision": config.precision,
     }
 
 
@@ -163,23 +168,34 @@ def describe_objective(weights: LossWeights) -> str:
 
 def render_logs(figures: Mapping[str, Sequence[LoggedRun]]) -> Iterator[str]:
     """Tables of the runs with their figures, those on all pairs first; a table of their losses."""
-    for heading, text, held_out in GROUPS:
-        group = {name: runs for name, runs in figures.items() if bool(runs[0].config.folds) == held_out}
-        if group:
+    for kind, (heading, text) in GROUPS.items():
+        group = {name: runs for name, runs in figures.items() if classify_run(runs[0].config) == kind}
+        runs = [run for members in group.values() for run in members]
+        if runs:
             yield f"### {heading}"
             yield text
-            yield render_table([describe_run(run) for runs in group.values() for run in runs])
+            yield render_table([describe_run(run) for run in runs])
             yield from (
                 f"![Losses by step of {', '.join(run.log.name for run in group[name])}]({name})" for name in group
             )
-    runs = [run for members in figures.values() for run in members]
+            yield from render_losses(runs)
+
+
+def classify_run(config: TrainingConfig) -> str:
+    """One of GROUPS."""
+    if config.folds:
+        return "folds"
+    return "distilled" if config.extra_share else "final"
+
+
+def render_losses(runs: Sequence[LoggedRun]) -> Iterator[str]:
+    """What the losses of the runs came to."""
     losses = [name for name in list_quantities([run.log for run in runs]) if name not in MEASURED]
     heads = {name: LABELS.get(name, name).removeprefix("Loss: ") for name in losses}
     rows = [
         {"Log": run.log.name} | {head: format_value(run, name, run.config.steps, ".4g") for name, head in heads.items()}
         for run in runs
     ]
-    yield "### Losses at the end"
     yield LOSSES
     yield render_table(rows)
 

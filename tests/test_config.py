@@ -68,6 +68,8 @@ def test_changes_on_the_command_line_reach_the_configuration():
         ("select_margin_db = -0.1", "select_margin_db must be at least 0"),
         ("[augmentation]\nmixup = -3", "mixup must be from 0 to 1"),
         ("[augmentation]\ncrop_px = -5", "crop_px must be at least 0"),
+        ("folds = 0\nfold = 3", "fold 3 needs pairs to hold out"),
+        ("[loss]\nl1 = -1", "the weight of the loss l1 must be at least 0"),
         ("ema_decay = 1.0", "ema_decay must be at least 0 and below 1"),
         ("extra_share = 1.5", "extra_share must be at least 0 and below 1"),
         ("[augmentation]\ndihedral = 1", "dihedral must be bool"),
@@ -97,7 +99,7 @@ def test_bad_configuration_is_one_sentence(tmp_path, capsys, text, message):
         ("steps=", "steps must be int"),
         ("steps.many=3", "steps must be int"),
         ("loss=3", "loss must be a table"),
-        ("=3", "cannot read the configuration"),
+        ("=3", "cannot read the change '=3': write KEY=VALUE"),
         ("steps", "steps must be int"),
     ],
 )

@@ -345,6 +345,7 @@ def test_every_look_at_the_held_out_pairs_is_listed():
     for record in ours:
         look, means = looks.loc[record.submission.sha256[:12]], average_quality(record.quality, challenge)
         assert look["submission"] == record.submission.name
+        assert looks.index[looks["submission"] == record.submission.name][-1] == record.submission.sha256[:12]
         assert [look["psnr_db"], look["ms_ssim"]] == pytest.approx([means["psnr"], means["ms_ssim"]], abs=1e-4)
 
 

@@ -171,7 +171,10 @@ def describe_quality(board: Board) -> Iterable[str]:
         'dB; "(4 inf)" says that this happened four times.'
     )
     if any(profile.name == "niqe" for profile in challenge.metrics):
-        yield f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo."
+        yield (
+            f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo. "
+            "No photo is held out: a submission may have been trained on them."
+        )
     low, high = (choose(pair.niqe for pair in challenge.mos.pairs) for choose in (min, max))
     pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
     line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
