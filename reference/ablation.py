@@ -109,8 +109,7 @@ def run_ablation(options: argparse.Namespace) -> int:
         kept = "What is trained is kept: mend the cause, then give the same command."
         print(f"No report, {failed} of {len(left)} failed. {kept}", file=sys.stderr)
         return FAILED
-    write_table(measure_trials(trials, data, held_out, niqe), options.report)
-    write_page(options)
+    write_report(measure_trials(trials, data, held_out, niqe), options.report)
     print(options.report / REPORT)
     return 0
 
@@ -164,15 +163,15 @@ def describe_run(facts: dict[str, Any]) -> dict[str, Any]:
     return chosen | losses | {"noise_channels": config["generator"]["noise_channels"]} | machine
 
 
-def write_table(frame: pd.DataFrame, folder: Path) -> None:
-    """The table as CSV."""
+def write_report(frame: pd.DataFrame, folder: Path) -> None:
+    """The table as CSV, and the page that follows from it."""
     rounded = frame.map(lambda value: float(f"{value:.6g}") if isinstance(value, float) else value)
     write_atomically(folder / TABLE, rounded.to_csv(index=False, lineterminator="\n").encode())
+    write_page(folder)
 
 
-def write_page(options: argparse.Namespace) -> None:
+def write_page(folder: Path) -> None:
     """The page from the CSV alone; ValueError where that cannot be read."""
-    folder = options.report
     try:
         frame = pd.read_csv(folder / TABLE)
         page = render_report(frame)
@@ -184,8 +183,10 @@ def write_page(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns the exit status."""
     options = parse_arguments(arguments)
-    work = write_page if options.render_only else run_ablation
-    return run_command(lambda: work(options), interrupted="Give the same command to go on from the last checkpoints.")
+    return run_command(
+        lambda: write_page(options.report) if options.render_only else run_ablation(options),
+        interrupted="Give the same command to go on from the last checkpoints.",
+    )
 
 
 if __name__ == "__main__":
