@@ -24,7 +24,7 @@ score stands on the [leaderboard](../leaderboard.md). This page is written by `p
 files beside it."""
 WEIGHTS = """\
 What the files tell of themselves. The objective is the weighted sum of [losses](../../reference/losses.py); features
-are what the perceptual and the contextual loss compare; a log is linked where it is of the same configuration."""
+are what the perceptual and the contextual loss compare; a log is linked where one of this configuration was kept."""
 NO_LOGS = """\
 No log has been added yet. `python -m reference.train CONFIG.toml --out runs/NAME` trains, and
 `python -m reference.report --add runs/NAME --name NAME` takes in the log of a finished run."""
