@@ -146,6 +146,5 @@ def test_a_csv_that_is_no_ablation_is_one_sentence(tmp_path, content):
     assert not (tmp_path / "ablation.md").exists()
 
 
-@pytest.mark.skipif(not COMMITTED.is_file(), reason="the ablation has not been run yet")
 def test_the_committed_page_is_that_of_the_committed_csv():
     assert COMMITTED.with_suffix(".md").read_text("utf-8") == render_report(pd.read_csv(COMMITTED))
