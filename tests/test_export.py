@@ -96,3 +96,10 @@ def test_an_output_that_is_not_finite_is_refused(tiny_path):
 
     with pytest.raises(ValueError, match="at 4x4 the output is not finite"):
         measure_difference(tiny_path.read_bytes(), Broken(), [(4, 4)])
+
+
+def test_the_order_of_the_metadata_does_not_change_the_file(tmp_path):
+    network = Tiny()
+    for name, keys in (("one", "ab"), ("two", "ba")):
+        export_onnx(network, tmp_path / name, doc="", metadata=dict.fromkeys(keys, "x"), sizes=[(4, 6)])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
