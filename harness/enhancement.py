@@ -4,6 +4,10 @@ import numpy as np
 
 from harness.errors import ModelError
 from harness.isolation import ModelProcess
+from harness.protocol import Ran
+
+AGREEMENT = 1e-3
+"""How far two outputs for one image may differ, of 1: a quarter of a level of 255. On a CPU they are equal."""
 
 
 def prepare_source(image: np.ndarray, *, layout: str) -> np.ndarray:
@@ -17,12 +21,17 @@ def enhance(process: ModelProcess, image: np.ndarray, *, layout: str, deadline_s
 
     Raises ModelError when the model fails or its output breaks a rule.
     """
-    source = prepare_source(image, layout=layout)
-    process.put(source)
-    ran = process.run(deadline_s=deadline_s)
-    if ran.shape != source.shape:
+    process.put(prepare_source(image, layout=layout))
+    return fetch_output(process, process.run(deadline_s=deadline_s), image.shape, layout=layout)
+
+
+def fetch_output(process: ModelProcess, ran: Ran, shape: tuple[int, ...], *, layout: str) -> np.ndarray:
+    """The output of the last run as float32 HxWx3 of this shape; ModelError where it breaks a rule."""
+    height_px, width_px, channels = shape
+    expected = (1, channels, height_px, width_px) if layout == "NCHW" else (1, *shape)
+    if ran.shape != expected:
         raise ModelError(
-            f"its output has shape {ran.shape} for an input of {source.shape}; both must be the same.",
+            f"its output has shape {ran.shape} for an input of {expected}; both must be the same.",
             stage="output",
             kind="wrong_shape",
         )
@@ -34,3 +43,15 @@ def enhance(process: ModelProcess, image: np.ndarray, *, layout: str, deadline_s
             f"its output holds {count} values that are NaN or infinite.", stage="output", kind="not_finite"
         )
     return output
+
+
+def check_agreement(output: np.ndarray, other: np.ndarray, what: str) -> None:
+    """Raise ModelError when two outputs for one image differ by more than AGREEMENT anywhere."""
+    difference = float(np.abs(output - other).max())
+    if difference > AGREEMENT:
+        raise ModelError(
+            f"the output of {what} differs by up to {difference:.3g} from that of an independent run on the same image; "
+            "a model that draws random numbers has to declare its seed or draws.",
+            stage="output",
+            kind="not_repeatable",
+        )

@@ -19,7 +19,7 @@ from harness.metrics.niqe import load_pristine_model
 from harness.protocol import Count, Layout
 from harness.records import FORMAT_VERSION, Cost, Failure, ImageScore, Memory, Quality, Record, Status, Submission
 from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
-from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing
+from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, vary_photos
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is."""
@@ -105,7 +105,8 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
 
 def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, on_progress: Progress) -> Record:
     """Evaluate one submission. What its model does wrong ends up in the record, never in an exception."""
-    split = choose_split(folder.manifest, evaluation.dataset, split)
+    dataset = evaluation.dataset
+    split = choose_split(folder.manifest, dataset, split)
     environment = describe_environment()
     submission = describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
     record = functools.partial(Record, FORMAT_VERSION, evaluation.challenge.name, environment=environment)
@@ -117,7 +118,8 @@ def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | N
             timing = measure_timing(
                 TimedModel(folder.model_path, submission.runtime, submission.layout),
                 TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
-                [evaluation.dataset.load_photo(name) for name in evaluation.dataset.photos],
+                vary_photos([dataset.load_photo(name) for name in dataset.photos], evaluation.plan.turns),
+                expected=None,
                 plan=evaluation.plan,
                 limits=evaluation.limits,
                 on_block=functools.partial(on_progress, "time"),

@@ -76,9 +76,18 @@ class ModelProcess:
         """The model's multiply-adds at one size; None where they are not known."""
         return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s).multiply_adds
 
-    def load(self, path: Path, *, runtime: str, threads: int, deadline_s: float) -> int:
+    def load(
+        self,
+        path: Path,
+        *,
+        runtime: str,
+        threads: int,
+        deadline_s: float,
+        device: protocol.Device = "cpu",
+        seed: int | None = None,
+    ) -> int:
         """Load the model; how long that took, in ns."""
-        request = protocol.Load(runtime, str(path.resolve()), threads)
+        request = protocol.Load(runtime, str(path.resolve()), threads, device, seed)
         return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s).wall_ns
 
     def put(self, source: np.ndarray) -> None:

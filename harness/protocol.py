@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 Layout = Literal["NHWC", "NCHW"]
+Device = Literal["cpu", "cuda"]
 
 
 class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields=True):
@@ -29,11 +30,13 @@ class Count(_Message, frozen=True):
 
 
 class Load(_Message, frozen=True):
-    """Make the model ready to run."""
+    """Make the model ready to run. With a seed, random numbers start anew from it in every run."""
 
     runtime: str
     path: str
     threads: int
+    device: Device = "cpu"
+    seed: int | None = None
 
 
 class Put(_Message, frozen=True):

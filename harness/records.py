@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-FORMAT_VERSION = 1
-"""1: first version. A record of another version is refused, never guessed at."""
+FORMAT_VERSION = 2
+"""1: first version. 2: key, isolation and audit; CPU times; a load time for each block; seed and draws.
+
+A record of another version is refused, never guessed at.
+"""
 
 Status = Literal["ok", "failed", "disqualified", "unavailable"]
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -56,21 +59,28 @@ class Quality(_Stored, frozen=True):
 
 
 class Timing(_Stored, frozen=True):
-    """Wall times of single runs, a row for each pair of fresh processes (submission and baseline in turn)."""
+    """Times of single runs, a row for each block: a pair of fresh processes (submission and baseline in turn).
+
+    load_ns and warmup_ns are the submission's; the first warm-up of a row is the first call of its process. cpu_ns is
+    the time of all threads together in the same runs as samples_ns (0 where the device is no CPU).
+    """
 
     device: str
     threads: Positive
     width_px: Positive
     height_px: Positive
     baseline: str
-    load_ns: Count
-    warmup_ns: tuple[tuple[Count, ...], ...]
+    load_ns: Runs
+    warmup_ns: Blocks
     samples_ns: Blocks
     baseline_samples_ns: Blocks
+    cpu_ns: tuple[tuple[Count, ...], ...]
+    baseline_cpu_ns: tuple[tuple[Count, ...], ...]
 
     def __post_init__(self) -> None:
-        if len(self.samples_ns) != len(self.baseline_samples_ns):
-            raise ValueError("samples_ns and baseline_samples_ns must have as many rows")
+        rows = (self.warmup_ns, self.baseline_samples_ns, self.cpu_ns, self.baseline_cpu_ns)
+        if {len(self.samples_ns)} != {len(self.load_ns), *map(len, rows)}:
+            raise ValueError("load_ns, warmup_ns, samples_ns, cpu_ns and those of the baseline must have as many rows")
 
 
 class Memory(_Stored, frozen=True):
@@ -87,6 +97,28 @@ class Cost(_Stored, frozen=True):
     model_bytes: Count
     parameters: Count
     multiply_adds: Count | None
+
+
+class Audit(_Stored, frozen=True):
+    """How the model behaves where a model made for the measurement behaves differently; `audit.find_flags` judges it.
+
+    fresh_ns, repeated_ns: runs on photos not seen before, and at once on the same photo again. beside_ns: runs at a
+    size beside the timed one, and fresh runs of that audit to hold them against. Differences are mean absolute ones of
+    values in [0, 1]: between the outputs of one scene at the two sizes, and between the outputs of two photos.
+    alone_psnr_db, tiled_psnr_db: PSNR of the middles of some pairs, each on its own and side by side in one photo of
+    the timed size. None: it was not measured.
+    """
+
+    fresh_ns: Runs
+    repeated_ns: Runs
+    beside_width_px: Positive
+    beside_height_px: Positive
+    beside_ns: Runs
+    beside_difference: float
+    photo_difference: float
+    alone_psnr_db: float | None
+    tiled_psnr_db: float | None
+    control_flow: tuple[str, ...]
 
 
 class Environment(_Stored, frozen=True):
@@ -122,10 +154,16 @@ class Submission(_Stored, frozen=True):
     trained_on: str
     layout: str
     sha256: str
+    seed: int | None = None
+    draws: Positive = 1
 
 
 class Record(_Stored, frozen=True):
-    """One evaluation of one submission: the only source of every report. It holds either a result or a failure."""
+    """One evaluation of one submission: the only source of every report. It holds either a result or a failure.
+
+    key is a sha256 over all that the result depends on: what has the same key need not be measured again. isolation
+    says of each layer around the model's process "on", or why it was off.
+    """
 
     format_version: int
     challenge: str
@@ -137,6 +175,9 @@ class Record(_Stored, frozen=True):
     memory: Memory | None = None
     cost: Cost | None = None
     failure: Failure | None = None
+    audit: Audit | None = None
+    key: str = ""
+    isolation: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         has_result = self.quality is not None and self.failure is None

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -20,7 +20,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
     words what else the model has seen: it is never ranked on pairs of that split. weights tells how to get the model
-    file where the folder comes without it.
+    file where the folder comes without it. A model that draws random numbers declares a seed, from which they start anew
+    in every run, or draws, the number of outputs for each image whose values are averaged.
     """
 
     name: str
@@ -28,10 +29,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     trained_on: str
     authors: tuple[str, ...] = ()
     paper_url: str = ""
-    runtime: Literal["onnx"] = "onnx"
+    runtime: Literal["onnx", "torchscript", "pt2"] = "onnx"
     model_file: str = "model.onnx"
     layout: Layout | None = None
     weights: str = ""
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
+    draws: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
 
 @dataclass(frozen=True)

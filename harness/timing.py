@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.enhancement import prepare_source
+from harness.enhancement import check_agreement, fetch_output, prepare_source
 from harness.errors import ChallengeError, ModelError
 from harness.isolation import ModelProcess
+from harness.protocol import Device, Ran
 from harness.records import Timing
+from harness.statistics import is_noisy
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,29 @@ class TimedModel:
     path: Path
     runtime: str
     layout: str
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
 class TimingPlan:
-    """How much to measure: blocks are added until the most are done or the budget is spent."""
+    """How much to measure: blocks are added until the ratio is known well enough or the budget is spent.
+
+    An interval of fewer than `judged_blocks` is not trusted to be narrow; `least_blocks` are measured whatever it costs.
+    """
 
     threads: int
-    least_blocks: int = 4
-    most_blocks: int = 8
+    device: Device = "cpu"
+    least_blocks: int = 3
+    judged_blocks: int = 6
+    most_blocks: int = 30
     warmups: int = 2
     runs: int = 3
-    budget_s: float = 50.0
+    budget_s: float = 90.0
+
+    @property
+    def turns(self) -> int:
+        """Runs of one process."""
+        return self.warmups + self.runs
 
 
 @dataclass(frozen=True)
@@ -51,51 +64,93 @@ class RunLimits:
 @dataclass(frozen=True)
 class _Block:
     load_ns: int
-    warmup_ns: tuple[int, ...]
-    samples_ns: tuple[int, ...]
+    runs: tuple[Ran, ...]
+
+
+def vary_photos(photos: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """So many different pictures: the photos, then mirrored, upside down, both, and all that shifted round.
+
+    No process runs one picture twice, so that nothing can be replayed.
+    """
+    pictures = []
+    for number in range(count):
+        turn, photo = divmod(number, len(photos))
+        shift, flips = divmod(turn, 4)
+        picture = photos[photo][:: -1 if flips & 2 else 1, :: -1 if flips & 1 else 1]
+        pictures.append(np.roll(picture, 16 * shift, axis=1))
+    return pictures
 
 
 def measure_timing(
     model: TimedModel,
     baseline: TimedModel,
-    photos: Sequence[np.ndarray],
+    pictures: Sequence[np.ndarray],
     *,
+    expected: Sequence[np.ndarray] | None,
     plan: TimingPlan,
     limits: RunLimits,
     on_block: Callable[[int, int], None],
 ) -> Timing:
-    """Time a model and the baseline on photos of one size (uint8 HxWx3)."""
+    """Time a model and the baseline on `plan.turns` pictures of one size (uint8 HxWx3).
+
+    expected: the model's outputs for them from an independent run, None where they cannot repeat; a timed output that
+    differs is a ModelError.
+    """
     blocks: list[tuple[_Block, _Block]] = []
     start_s = time.monotonic()
     while len(blocks) < plan.most_blocks:
         on_block(len(blocks), plan.most_blocks)
-        spent_s = time.monotonic() - start_s
-        # a block more is begun only when it can be expected to end within the budget
-        if len(blocks) >= plan.least_blocks and spent_s * (1 + 1 / len(blocks)) > plan.budget_s:
-            break
+        if len(blocks) >= plan.least_blocks:
+            # a block more is begun only when it can be expected to end within the budget
+            if (time.monotonic() - start_s) * (1 + 1 / len(blocks)) > plan.budget_s:
+                break
+            if len(blocks) >= plan.judged_blocks and not is_noisy(*_list_samples(blocks, plan)):
+                break
         # who starts alternates, so that a slow drift of the machine favours neither
         blocks.append(
-            measure_block(model, baseline, photos, plan=plan, limits=limits, model_first=len(blocks) % 2 == 1)
+            measure_block(
+                model,
+                baseline,
+                pictures,
+                expected=expected,
+                plan=plan,
+                limits=limits,
+                model_first=len(blocks) % 2 == 1,
+            )
         )
-    height_px, width_px = photos[0].shape[:2]
+    height_px, width_px = pictures[0].shape[:2]
+    baseline_samples_ns, samples_ns = _list_samples(blocks, plan)
     return Timing(
-        device="cpu",
+        device=plan.device,
         threads=plan.threads,
         width_px=width_px,
         height_px=height_px,
         baseline=baseline.path.stem,
-        load_ns=blocks[0][0].load_ns,
-        warmup_ns=tuple(block.warmup_ns for block, _ in blocks),
-        samples_ns=tuple(block.samples_ns for block, _ in blocks),
-        baseline_samples_ns=tuple(block.samples_ns for _, block in blocks),
+        load_ns=tuple(block.load_ns for block, _ in blocks),
+        warmup_ns=tuple(tuple(ran.wall_ns for ran in block.runs[: plan.warmups]) for block, _ in blocks),
+        samples_ns=samples_ns,
+        baseline_samples_ns=baseline_samples_ns,
+        cpu_ns=tuple(tuple(ran.cpu_ns for ran in block.runs[plan.warmups :]) for block, _ in blocks),
+        baseline_cpu_ns=tuple(tuple(ran.cpu_ns for ran in block.runs[plan.warmups :]) for _, block in blocks),
     )
+
+
+def _list_samples(
+    blocks: Sequence[tuple[_Block, _Block]], plan: TimingPlan
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
+    """Wall times after the warm-ups: the baseline's and the model's."""
+    model, baseline = (
+        tuple(tuple(ran.wall_ns for ran in pair[side].runs[plan.warmups :]) for pair in blocks) for side in (0, 1)
+    )
+    return baseline, model
 
 
 def measure_block(
     model: TimedModel,
     baseline: TimedModel,
-    photos: Sequence[np.ndarray],
+    pictures: Sequence[np.ndarray],
     *,
+    expected: Sequence[np.ndarray] | None,
     plan: TimingPlan,
     limits: RunLimits,
     model_first: bool,
@@ -107,22 +162,31 @@ def measure_block(
         for timed in order:
             process = stack.enter_context(ModelProcess(memory_limit_bytes=limits.memory_bytes))
             with excuse_submission(timed, baseline):
-                load_ns.append(
-                    process.load(timed.path, runtime=timed.runtime, threads=plan.threads, deadline_s=limits.load_s)
-                )
+                load_ns.append(load_timed(process, timed, plan=plan, load_s=limits.load_s))
             process.pause()
             processes.append(process)
-        samples_ns: tuple[list[int], list[int]] = ([], [])
-        for turn in range(plan.warmups + plan.runs):
-            photo = photos[turn % len(photos)]
+        runs: tuple[list[Ran], list[Ran]] = ([], [])
+        for turn, picture in enumerate(pictures):
             for side, (timed, process) in enumerate(zip(order, processes, strict=True)):
-                with excuse_submission(timed, baseline):
-                    samples_ns[side].append(run_once(process, photo, layout=timed.layout, run_s=limits.run_s))
-    blocks = [
-        _Block(load, tuple(samples[: plan.warmups]), tuple(samples[plan.warmups :]))
-        for load, samples in zip(load_ns, samples_ns, strict=True)
-    ]
+                with excuse_submission(timed, baseline), awake(process):
+                    runs[side].append(run_once(process, picture, layout=timed.layout, run_s=limits.run_s))
+                    if timed is model and expected is not None:
+                        output = fetch_output(process, runs[side][-1], picture.shape, layout=timed.layout)
+                        check_agreement(output, expected[turn], "a timed run")
+    blocks = [_Block(load, tuple(side)) for load, side in zip(load_ns, runs, strict=True)]
     return (blocks[0], blocks[1]) if model_first else (blocks[1], blocks[0])
+
+
+def load_timed(process: ModelProcess, timed: TimedModel, *, plan: TimingPlan, load_s: float) -> int:
+    """Load a model as it is timed; how long that took, in ns."""
+    return process.load(
+        timed.path,
+        runtime=timed.runtime,
+        threads=plan.threads,
+        device=plan.device,
+        seed=timed.seed,
+        deadline_s=load_s,
+    )
 
 
 @contextmanager
@@ -136,10 +200,15 @@ def excuse_submission(timed: TimedModel, baseline: TimedModel) -> Iterator[None]
         raise ChallengeError(f"the baseline {baseline.path} cannot be timed: {error}") from error
 
 
-def run_once(process: ModelProcess, photo: np.ndarray, *, layout: str, run_s: float) -> int:
-    """Wake a stopped process for one run; its wall time in ns."""
+@contextmanager
+def awake(process: ModelProcess) -> Iterator[None]:
+    """Let a stopped process run for the length of the block."""
     process.resume()
-    process.put(prepare_source(photo, layout=layout))
-    ran = process.run(deadline_s=run_s)
+    yield
     process.pause()
-    return ran.wall_ns
+
+
+def run_once(process: ModelProcess, picture: np.ndarray, *, layout: str, run_s: float) -> Ran:
+    """One run on a picture (uint8 HxWx3): its times, and what it says of its output."""
+    process.put(prepare_source(picture, layout=layout))
+    return process.run(deadline_s=run_s)

@@ -119,7 +119,9 @@ class Session:
     def load(self, request: protocol.Load) -> protocol.Done:
         runtime = import_runtime(request.runtime)
         start_ns = time.perf_counter_ns()
-        self.model = runtime.load_model(Path(request.path), threads=request.threads)
+        self.model = runtime.load_model(
+            Path(request.path), threads=request.threads, device=request.device, seed=request.seed
+        )
         return protocol.Done(time.perf_counter_ns() - start_ns)
 
     def run(self) -> protocol.Ran:

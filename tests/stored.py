@@ -46,7 +46,20 @@ def make_timing(ms: float, *, baseline_ms: float = 200.0, blocks: int = 4, sprea
     """Blocks of three runs; the blocks differ by up to `spread`."""
     factors = [1 + spread * block / blocks for block in range(blocks)]
     samples, baseline = (tuple((int(1e6 * time * factor),) * 3 for factor in factors) for time in (ms, baseline_ms))
-    return Timing("cpu", 2, 1280, 720, "srcnn", 1, ((1, 1),) * blocks, samples, tuple(reversed(baseline)))
+    baseline = tuple(reversed(baseline))
+    return Timing(
+        "cpu",
+        2,
+        1280,
+        720,
+        "srcnn",
+        (1,) * blocks,
+        ((1, 1),) * blocks,
+        samples,
+        baseline,
+        cpu_ns=samples,
+        baseline_cpu_ns=baseline,
+    )
 
 
 def make_record(

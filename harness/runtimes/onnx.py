@@ -32,7 +32,9 @@ LFS_POINTER = b"version https://git-lfs"
 NAME_LENGTH = 80  # of a name in a message: a file may hold names of any length
 
 
-def load_model(path: Path, *, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def load_model(
+    path: Path, *, threads: int, device: str = "cpu", seed: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """Make an ONNX Runtime session on the CPU and return it as a function of its one input."""
     options = make_options(threads)
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
