@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError
+
+Device = Literal["cpu", "cuda"]
 
 app = typer.Typer(
     help="Evaluate and rank image-enhancement models by quality and cost.",
@@ -36,6 +38,12 @@ AssetsDir = Annotated[
 ReportsDir = Annotated[Path, typer.Option("--reports", help="Where records and reports are kept.")]
 PhaseName = Annotated[str, typer.Option("--phase", help="Whose score formulas to use: validation or test.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; by default the physical cores.")]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code", help="Also run models that are programs (TorchScript, .pt2), as far as isolation is on."
+    ),
+]
 
 REPORTS = Path("reports")
 
@@ -60,6 +68,11 @@ def run(
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
     timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
+    budget_s: Annotated[
+        float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, if it stays noisy.")
+    ] = 90.0,
+    device: Annotated[Device, typer.Option(help="Where models run.")] = "cpu",
+    allow_code: AllowCode = False,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
     from harness import archive, session
@@ -73,7 +86,11 @@ def run(
     archive.check_writable(reports)
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
-            rules, dataset, open_store(assets), threads=threads, timing=timing, on_progress=progress
+            rules,
+            dataset,
+            open_store(assets),
+            session.Options(threads, timing, device, allow_code, budget_s),
+            on_progress=progress,
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         if split is not None:
@@ -129,6 +146,7 @@ def check(
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
+    allow_code: AllowCode = False,
 ) -> None:
     """Recompute quality and compare it with the stored records; exit code 1 when something got worse."""
     from harness import session
@@ -141,7 +159,11 @@ def check(
     compared = 0
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
-            rules, dataset, open_store(assets), threads=threads, timing=False, on_progress=progress
+            rules,
+            dataset,
+            open_store(assets),
+            session.Options(threads, timing=False, allow_code=allow_code),
+            on_progress=progress,
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         for folder in folders:
@@ -163,13 +185,15 @@ def check(
 
 @app.command()
 def validate(
-    submission: Annotated[Path, typer.Argument(help="A submission's folder.")], challenge: ChallengeName = "pirm2018b"
+    submission: Annotated[Path, typer.Argument(help="A submission's folder.")],
+    challenge: ChallengeName = "pirm2018b",
+    allow_code: AllowCode = False,
 ) -> None:
     """Check a submission's folder and graph without running the model."""
     from harness.challenge import read_challenge
     from harness.session import validate_submission
 
-    described, cost = validate_submission(submission, read_challenge(challenge))
+    described, cost = validate_submission(submission, read_challenge(challenge), allow_code=allow_code)
     work = "unknown" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.1f} G"
     out.print(
         f"{described.name} is valid: {described.layout}, {cost.model_bytes / 1e6:.2f} MB, "

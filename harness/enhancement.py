@@ -50,7 +50,7 @@ def check_agreement(output: np.ndarray, other: np.ndarray, what: str) -> None:
     difference = float(np.abs(output - other).max())
     if difference > AGREEMENT:
         raise ModelError(
-            f"the output of {what} differs by up to {difference:.3g} from that of an independent run on the same image; "
+            f"the output of {what} is up to {difference:.3g} off that of an independent run on the same image; "
             "a model that draws random numbers has to declare its seed or draws.",
             stage="output",
             kind="not_repeatable",

@@ -1,43 +1,40 @@
 """One submission on one dataset -> one Record: quality, memory, time and cost, or the reason why there is none."""
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from harness import enhancement
-from harness.assets import AssetStore, find_pristine_model
-from harness.challenge import Challenge, MetricProfile
+from harness.audit import MOST_TILES, SAMPLE, compare_passes, measure_audit
+from harness.challenge import Challenge
 from harness.dataset import Dataset
 from harness.environment import describe_environment
-from harness.errors import DataError, ModelError, SubmissionError, UsageError
+from harness.errors import ModelError, SubmissionError, UsageError
 from harness.isolation import MEMORY_METHOD, ModelProcess
-from harness.metrics import get_metric
-from harness.metrics.niqe import load_pristine_model
-from harness.protocol import Count, Layout
-from harness.records import FORMAT_VERSION, Cost, Failure, ImageScore, Memory, Quality, Record, Status, Submission
+from harness.protocol import Count, Device, Layout
+from harness.quality import BoundMetric, score_image
+from harness.records import (
+    FORMAT_VERSION,
+    Audit,
+    Cost,
+    Failure,
+    ImageScore,
+    Memory,
+    Quality,
+    Record,
+    Status,
+    Submission,
+    Timing,
+)
 from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
-from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, vary_photos
+from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, run_once, vary_photos
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class BoundMetric:
-    """A challenge's metric, ready to be computed on an output as the model gave it."""
-
-    profile: MetricProfile
-    compute: Callable[..., float]
-
-    def measure(self, output: np.ndarray, target: np.ndarray | None) -> float:
-        """The value for a float32 output in [0, 1] (and a uint8 target)."""
-        images = [prepare_output(output, self.profile)]
-        if target is not None:
-            images.append(prepare_output(target.astype(np.float32) / np.float32(255), self.profile))
-        return self.compute(*images, data_range=self.profile.data_range)
 
 
 @dataclass(frozen=True)
@@ -49,35 +46,17 @@ class Evaluation:
     metrics: tuple[BoundMetric, ...]
     plan: TimingPlan | None
     threads: int
-    limits: RunLimits = field(init=False)
+    device: Device = "cpu"
+    allow_code: bool = False
+    isolation: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    @property
+    def limits(self) -> RunLimits:
+        """What each model process may take."""
         limits = self.challenge.limits
-        run_limits = RunLimits(memory_bytes=limits.memory_bytes, load_s=limits.load_s, run_s=limits.run_s)
-        object.__setattr__(self, "limits", run_limits)
-
-
-def bind_metrics(challenge: Challenge, store: AssetStore) -> tuple[tuple[BoundMetric, ...], str]:
-    """The challenge's metrics, and a sentence on what had to be left out (empty where nothing was)."""
-    bound, missing = [], ""
-    for profile in challenge.metrics:
-        metric = get_metric(profile.name)
-        compute = metric.compute
-        if profile.name == "niqe":
-            try:
-                compute = functools.partial(compute, pristine=load_pristine_model(find_pristine_model(store)))
-            except DataError as error:
-                missing = f"{metric.label} is left out: {error}"
-                continue
-        bound.append(BoundMetric(profile, compute))
-    return tuple(bound), missing
-
-
-def prepare_output(output: np.ndarray, profile: MetricProfile) -> np.ndarray:
-    """Clip, scale and round an image in [0, 1] as the metric's profile says."""
-    image = np.clip(output, 0, 1) if profile.clip else output
-    scaled = image.astype(np.float64) * profile.data_range
-    return np.rint(scaled).astype(np.uint8) if profile.quantize else scaled
+        return RunLimits(
+            memory_bytes=limits.memory_bytes, load_s=limits.load_s, run_s=limits.run_s, allow_code=self.allow_code
+        )
 
 
 def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) -> str:
@@ -105,29 +84,27 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
 
 def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, on_progress: Progress) -> Record:
     """Evaluate one submission. What its model does wrong ends up in the record, never in an exception."""
-    dataset = evaluation.dataset
-    split = choose_split(folder.manifest, dataset, split)
-    environment = describe_environment()
+    split = choose_split(folder.manifest, evaluation.dataset, split)
     submission = describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
-    record = functools.partial(Record, FORMAT_VERSION, evaluation.challenge.name, environment=environment)
+    record = functools.partial(
+        Record,
+        FORMAT_VERSION,
+        evaluation.challenge.name,
+        environment=describe_environment(),
+        isolation=evaluation.isolation,
+    )
     try:
-        submission, cost = validate(folder, evaluation.challenge)
-        quality, memory = measure_quality(folder, submission, evaluation, split=split, on_progress=on_progress)
-        timing = None
-        if evaluation.plan is not None:
-            timing = measure_timing(
-                TimedModel(folder.model_path, submission.runtime, submission.layout),
-                TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
-                vary_photos([dataset.load_photo(name) for name in dataset.photos], evaluation.plan.turns),
-                expected=None,
-                plan=evaluation.plan,
-                limits=evaluation.limits,
-                on_block=functools.partial(on_progress, "time"),
-            )
+        submission, cost, control_flow = validate(folder, evaluation.challenge, allow_code=evaluation.allow_code)
+        job = Job(folder.model_path, submission, evaluation, on_progress)
+        quality, memory, sample = measure_quality(job, split)
+        audit, expected = audit_model(job, split, sample, control_flow=control_flow)
+        timing = time_model(job, expected)
     except SubmissionError as error:
         failure = Failure(error.stage, error.kind, str(error))
         return record(submission=submission, status=judge_failure(folder, error), failure=failure)
-    return record(submission=submission, status="ok", quality=quality, timing=timing, memory=memory, cost=cost)
+    return record(
+        submission=submission, status="ok", quality=quality, timing=timing, memory=memory, cost=cost, audit=audit
+    )
 
 
 def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
@@ -137,16 +114,22 @@ def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
     return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"
 
 
-def validate(folder: SubmissionFolder, challenge: Challenge) -> tuple[Submission, Cost]:
-    """The static checks: size, operators, one float32 input and output, free height and width."""
+def validate(
+    folder: SubmissionFolder, challenge: Challenge, *, allow_code: bool
+) -> tuple[Submission, Cost, tuple[str, ...]]:
+    """The static checks: size, operators, one float32 input and output, free height and width.
+
+    Also names the operators that make what is computed depend on the input.
+    """
     sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
-    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
+    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes, allow_code=allow_code) as process:
         graph = process.inspect(folder.model_path, runtime=folder.manifest.runtime, deadline_s=challenge.limits.load_s)
         layout = check_interface(folder, graph)
         multiply_adds = count_multiply_adds(folder, challenge, layout=layout, process=process)
     return (
         describe_submission(folder, sha256=sha256, layout=layout),
         Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=multiply_adds),
+        graph.control_flow,
     )
 
 
@@ -167,51 +150,117 @@ def count_multiply_adds(
         return None
 
 
-def measure_quality(
-    folder: SubmissionFolder, submission: Submission, evaluation: Evaluation, *, split: str, on_progress: Progress
-) -> tuple[Quality, Memory | None]:
-    """Metric values of the split's pairs and of the photos; photos also show the peak of memory (None without any)."""
-    dataset, limits = evaluation.dataset, evaluation.limits
+@dataclass(frozen=True)
+class Job:
+    """One submission's model in an evaluation."""
+
+    path: Path
+    submission: Submission
+    evaluation: Evaluation
+    on_progress: Progress
+
+    @contextmanager
+    def start(self) -> Iterator[ModelProcess]:
+        """A fresh process with the model loaded."""
+        evaluation, submission = self.evaluation, self.submission
+        limits = evaluation.limits
+        with ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code) as process:
+            process.load(
+                self.path,
+                runtime=submission.runtime,
+                threads=evaluation.threads,
+                device=evaluation.device,
+                seed=submission.seed,
+                deadline_s=limits.load_s,
+            )
+            yield process
+
+    def enhance(self, process: ModelProcess, image: np.ndarray) -> np.ndarray:
+        """The output for a uint8 HxWx3 image."""
+        layout = self.submission.layout
+        return enhancement.enhance(process, image, layout=layout, deadline_s=self.evaluation.limits.run_s)
+
+    def draw(self, process: ModelProcess, image: np.ndarray) -> list[np.ndarray]:
+        """As many outputs for one image as the submission declares."""
+        return [self.enhance(process, image) for _ in range(self.submission.draws)]
+
+
+def measure_quality(job: Job, split: str) -> tuple[Quality, Memory | None, dict[str, np.ndarray]]:
+    """Metric values of the split's pairs and of the photos; photos also show the peak of memory (None without any).
+
+    Also the outputs for the first pairs, to be held against a second pass.
+    """
+    dataset, metrics = job.evaluation.dataset, job.evaluation.metrics
     names = dataset.list_names(split)
     total = len(dataset.photos) + len(names)
     photos: list[ImageScore] = []
     pairs: list[ImageScore] = []
-    with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
-        process.load(
-            folder.model_path, runtime=submission.runtime, threads=evaluation.threads, deadline_s=limits.load_s
-        )
+    sample: dict[str, np.ndarray] = {}
+    with job.start() as process:
         loaded_bytes = process.read_peak_bytes()
         process.reset_peak()
-        run = functools.partial(enhancement.enhance, process, layout=submission.layout, deadline_s=limits.run_s)
         for name in dataset.photos:
-            on_progress("quality", len(photos), total)
-            photos.append(score_image(name, run(dataset.load_photo(name)), None, evaluation.metrics))
+            job.on_progress("quality", len(photos), total)
+            photos.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, metrics))
         # read before the pairs, which are smaller: the rule is about photos of this size
         memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
         for name in names:
-            on_progress("quality", len(photos) + len(pairs), total)
+            job.on_progress("quality", len(photos) + len(pairs), total)
             pair = dataset.load_pair(name)
-            pairs.append(score_image(name, run(pair.source), pair.target, evaluation.metrics))
-    on_progress("quality", total, total)
+            outputs = job.draw(process, pair.source)
+            pairs.append(score_image(name, outputs, pair.target, metrics))
+            if len(sample) < SAMPLE:
+                sample[name] = outputs[0]
+    job.on_progress("quality", total, total)
     quality = Quality(dataset.name, dataset.note, dataset.sha256, split, pairs=tuple(pairs), photos=tuple(photos))
-    return quality, memory if dataset.photos else None
+    return quality, memory if dataset.photos else None, sample
 
 
-def score_image(name: str, output: np.ndarray, target: np.ndarray | None, metrics: Sequence[BoundMetric]) -> ImageScore:
-    """Every metric that applies to a pair, or to a photo when there is no target."""
-    kind = "photos" if target is None else "pairs"
-    values: dict[str, float | None] = {}
-    for metric in (metric for metric in metrics if metric.profile.images == kind):
-        try:
-            value = metric.measure(output, target)
-        except ValueError as error:
-            raise ModelError(f"{metric.profile.name} of {name}: {error}", stage="output", kind="metric") from error
-        infinite = metric.profile.name == "psnr" and value == math.inf
-        if not math.isfinite(value) and not infinite:
-            raise ModelError(
-                f"{metric.profile.name} of {name} is {value}: it is not defined for this output.",
-                stage="output",
-                kind="metric",
-            )
-        values[metric.profile.name] = None if infinite else value
-    return ImageScore(name, values)
+def audit_model(
+    job: Job, split: str, sample: dict[str, np.ndarray], *, control_flow: tuple[str, ...]
+) -> tuple[Audit | None, list[np.ndarray] | None]:
+    """In a fresh process: a second pass over the sample and, where time is measured, the audit.
+
+    Also the outputs for the timed pictures, to hold those of timed runs against; None where they cannot repeat.
+    """
+    dataset, plan, limits = job.evaluation.dataset, job.evaluation.plan, job.evaluation.limits
+    repeatable, layout = job.submission.draws == 1, job.submission.layout
+    if plan is None and not repeatable:
+        return None, None
+    job.on_progress("audit", 0, 1)
+    with job.start() as process:
+
+        def run(image: np.ndarray) -> tuple[np.ndarray, int]:
+            ran = run_once(process, image, layout=layout, run_s=limits.run_s)
+            return enhancement.fetch_output(process, ran, image.shape, layout=layout), ran.wall_ns
+
+        if repeatable:
+            compare_passes(run, [dataset.load_pair(name) for name in sample], sample)
+        if plan is None:
+            return None, None
+        names = dataset.list_names(split)[:MOST_TILES]
+        audit, outputs = measure_audit(
+            run,
+            vary_photos([dataset.load_photo(name) for name in dataset.photos], plan.turns),
+            [dataset.load_pair(name) for name in names],
+            control_flow=control_flow,
+            repeatable=repeatable,
+        )
+    return audit, outputs if repeatable else None
+
+
+def time_model(job: Job, expected: list[np.ndarray] | None) -> Timing | None:
+    """Time beside the challenge's baseline; None where the evaluation leaves time out."""
+    evaluation, submission = job.evaluation, job.submission
+    if evaluation.plan is None:
+        return None
+    photos = [evaluation.dataset.load_photo(name) for name in evaluation.dataset.photos]
+    return measure_timing(
+        TimedModel(job.path, submission.runtime, submission.layout, submission.seed),
+        TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
+        vary_photos(photos, evaluation.plan.turns),
+        expected=expected,
+        plan=evaluation.plan,
+        limits=evaluation.limits,
+        on_block=functools.partial(job.on_progress, "time"),
+    )

@@ -42,8 +42,10 @@ R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.R
 class ModelProcess:
     """One child process; use it in a `with` block. Not for several threads at once."""
 
-    def __init__(self, *, memory_limit_bytes: int) -> None:
+    def __init__(self, *, memory_limit_bytes: int, allow_code: bool = False) -> None:
         self.memory_limit_bytes = memory_limit_bytes
+        self.allow_code = allow_code
+        self.isolation: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off

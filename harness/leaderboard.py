@@ -7,6 +7,7 @@ bootstrap over images (and over pairs of processes for time), drawn alike for ev
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import stats
 
 from harness.challenge import Challenge, Phase, find_phase
 from harness.errors import RecordError
+from harness.flags import find_flags
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
 from harness.records import ImageScore, Quality, Record, Timing
 from harness.scoring import evaluate_scores, list_names
@@ -22,6 +24,8 @@ from harness.statistics import (
     RESAMPLES,
     SEED,
     Array,
+    is_noisy,
+    measure_width,
     percentile_interval,
     resample_means,
     resample_times,
@@ -129,9 +133,7 @@ def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge,
     )
 
 
-def build_row(
-    record: Record, quality: Quality, challenge: Challenge, phase: Phase, fit: MosFit
-) -> dict[str, str | float | int | None]:
+def build_row(record: Record, quality: Quality, challenge: Challenge, phase: Phase, fit: MosFit) -> dict[str, Any]:
     """All figures of one submission; X_low and X_high beside X are its 95 % interval.
 
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
@@ -143,7 +145,7 @@ def build_row(
         estimates |= estimate_times(record.timing)
     estimates |= estimate_scores(phase, estimates)
     names = [p.name for p in challenge.metrics] + ["mos", "baseline_time", "time", "speed_up", *phase.scores]
-    row: dict[str, str | float | int | None] = {
+    row: dict[str, Any] = {
         "submission": record.submission.name,
         "infinite": sum(pair.values.get("psnr", 0.0) is None for pair in quality.pairs),
         "peak_bytes": record.memory.peak_bytes if record.memory else None,
@@ -151,6 +153,8 @@ def build_row(
         "model_bytes": record.cost.model_bytes if record.cost else None,
         "multiply_adds": record.cost.multiply_adds if record.cost else None,
         "status": record.status,
+        "noisy": record.timing is not None and summarise_timing(record.timing)["noisy"],
+        "flagged": bool(find_flags(record)),
     }
     missing = Estimate(math.nan, np.full(RESAMPLES, math.nan))
     for name in names:
@@ -210,6 +214,30 @@ def estimate_times(timing: Timing) -> dict[str, Estimate]:
         "baseline_time": Estimate(baseline_ms, draws[:, 0]),
         "time": Estimate(time_ms, draws[:, 1]),
         "speed_up": Estimate(baseline_ms / time_ms, draws[:, 0] / draws[:, 1]),
+    }
+
+
+def summarise_timing(timing: Timing) -> dict[str, Any]:
+    """All figures of one submission's time in ms: the medians over the pairs of processes, and those of estimate_times.
+
+    width is that of the speed-up's interval as a part of it. CPU times are those of all threads together, NaN where
+    the device is no CPU.
+    """
+    estimates = estimate_times(timing)
+    row: dict[str, Any] = {"cpu_time": math.nan, "cpu_speed_up": math.nan}
+    if timing.device == "cpu":
+        baseline_ms, cpu_ms = (t / 1e6 for t in summarise_times(timing.baseline_cpu_ns, timing.cpu_ns))
+        row = {"cpu_time": cpu_ms, "cpu_speed_up": baseline_ms / cpu_ms}
+    for name, estimate in estimates.items():
+        row |= estimate.fields(name)
+    return row | {
+        "load": float(np.median(timing.load_ns)) / 1e6,
+        "first": float(np.median([runs[0] for runs in timing.warmup_ns])) / 1e6,
+        "width": measure_width(timing.baseline_samples_ns, timing.samples_ns),
+        "noisy": is_noisy(timing.baseline_samples_ns, timing.samples_ns),
+        "blocks": len(timing.samples_ns),
+        "device": timing.device,
+        "threads": timing.threads,
     }
 
 

@@ -69,6 +69,7 @@ class Inspected(_Message, frozen=True):
     outputs: tuple[Tensor, ...]
     parameters: int
     refused: tuple[str, ...]
+    control_flow: tuple[str, ...] = ()
 
 
 class Counted(_Message, frozen=True):

@@ -1,7 +1,7 @@
 """What the commands do with several submissions: read them, evaluate each, keep its record, remember what failed."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
 from harness.environment import count_cpus
 from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
-from harness.evaluate import Evaluation, Progress, bind_metrics, evaluate, validate
+from harness.evaluate import Evaluation, Progress, evaluate, validate
+from harness.isolation import ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
+from harness.protocol import Device
+from harness.quality import bind_metrics
 from harness.records import Cost, Record, Submission
 from harness.regression import compare_records, describe_regressions
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
@@ -56,26 +59,41 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
     return list(folders.values()), faults
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to measure. threads: None for the physical cores; budget_s: for the time of one submission."""
+
+    threads: int | None = None
+    timing: bool = True
+    device: Device = "cpu"
+    allow_code: bool = False
+    budget_s: float = TimingPlan.budget_s
+
+
 def prepare_evaluation(
-    challenge: Challenge,
-    dataset_name: str | None,
-    store: AssetStore,
-    *,
-    threads: int | None,
-    timing: bool,
-    on_progress: Progress,
+    challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
 ) -> tuple[Evaluation, list[str]]:
-    """Open the dataset and bind the metrics; also sentences on what had to be left out."""
+    """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
     dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
     metrics, missing = bind_metrics(challenge, store)
-    threads = threads or count_cores()
+    threads = options.threads or count_cores()
     if threads > count_cpus():
         raise UsageError(f"--threads {threads} is more than the {count_cpus()} CPUs that can be used here.")
     plan = None
-    if timing and dataset.photos:
+    if options.timing and dataset.photos:
         check_photos(dataset)
-        plan = TimingPlan(threads=threads)
-    return Evaluation(challenge, dataset, metrics, plan, threads), [missing] if missing else []
+        plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
+    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
+        isolation = process.isolation
+    evaluation = Evaluation(challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation)
+    return evaluation, [*([missing] if missing else []), describe_isolation(isolation)]
+
+
+def describe_isolation(layers: Mapping[str, str]) -> str:
+    """Which layers around a model's process are on, and why one is off."""
+    on = [name for name, state in layers.items() if state == "on"]
+    off = [f"{name} ({state.removeprefix('off: ')})" for name, state in layers.items() if state != "on"]
+    return f"Isolation on: {', '.join(on) or 'nothing'}." + (f" Off: {'; '.join(off)}." if off else "")
 
 
 def check_photos(dataset: Dataset) -> None:
@@ -150,11 +168,11 @@ def check_same_model(before: Record, after: Record) -> None:
         raise RecordError(f"{name}: its record is of the model {old}, the model here is {new}; run it again.")
 
 
-def validate_submission(path: Path, challenge: Challenge) -> tuple[Submission, Cost]:
+def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = False) -> tuple[Submission, Cost]:
     """The static checks of one folder; SubmissionError for the first rule that it breaks."""
     folder = read_submission(path)
     try:
-        return validate(folder, challenge)
+        return validate(folder, challenge, allow_code=allow_code)[:2]
     except SubmissionError as error:
         raise SubmissionError(f"{path}: {error}") from error
 

@@ -42,9 +42,9 @@ def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
     """Bootstrap times (RESAMPLES, 2) in ns: baseline, submission.
 
     Blocks are resampled, in pairs, because bias between processes is larger than noise within them; of a single block
-    its runs are, and the interval is then too narrow. The mean of few blocks varies more than its bootstrap: the samples
-    (of the logarithms) are stretched by sqrt(n/(n-1)) and by Student's t with n-1 degrees of freedom over the normal
-    distribution's z, after the expanded percentile interval of Hesterberg, "What Teachers Should Know about the
+    its runs are, and the interval is then too narrow. The mean of few blocks varies more than its bootstrap: the
+    samples (of the logarithms) are stretched by sqrt(n/(n-1)) and by Student's t with n-1 degrees of freedom over the
+    normal distribution's z, after the expanded percentile interval of Hesterberg, "What Teachers Should Know about the
     Bootstrap" (2015). Raises ValueError as summarise_times.
     """
     _check_blocks(baseline_samples_ns, samples_ns)

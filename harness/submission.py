@@ -13,6 +13,8 @@ from harness.protocol import Inspected, Layout, Tensor
 from harness.records import Submission
 
 MANIFEST = "submission.toml"
+CODE = ("torchscript", "pt2")
+"""Runtimes whose models are programs: they run only where the user says so."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,8 +22,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
     words what else the model has seen: it is never ranked on pairs of that split. weights tells how to get the model
-    file where the folder comes without it. A model that draws random numbers declares a seed, from which they start anew
-    in every run, or draws, the number of outputs for each image whose values are averaged.
+    file where the folder comes without it. A model that draws random numbers declares a seed, from which they start
+    anew in every run, or draws, the number of outputs for each image whose values are averaged.
     """
 
     name: str

@@ -34,7 +34,7 @@ class TimedModel:
 class TimingPlan:
     """How much to measure: blocks are added until the ratio is known well enough or the budget is spent.
 
-    An interval of fewer than `judged_blocks` is not trusted to be narrow; `least_blocks` are measured whatever it costs.
+    An interval of fewer than `judged_blocks` is not trusted to be narrow; `least_blocks` are measured in any case.
     """
 
     threads: int
@@ -54,11 +54,12 @@ class TimingPlan:
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What a model may take: resident memory, and the time to load and to run once."""
+    """What a model may take: resident memory, the time to load and to run once; and whether it may be code."""
 
     memory_bytes: int
     load_s: float
     run_s: float
+    allow_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,9 @@ def measure_block(
     with ExitStack() as stack:
         processes, load_ns = [], []
         for timed in order:
-            process = stack.enter_context(ModelProcess(memory_limit_bytes=limits.memory_bytes))
+            process = stack.enter_context(
+                ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code)
+            )
             with excuse_submission(timed, baseline):
                 load_ns.append(load_timed(process, timed, plan=plan, load_s=limits.load_s))
             process.pause()

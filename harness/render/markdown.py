@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
-from harness.records import Environment, Record, Timing
+from harness.records import Environment, Record
 from harness.render.cells import (
     EMPTY,
     Row,
@@ -18,6 +18,7 @@ from harness.render.cells import (
     render_table,
 )
 from harness.render.figures import FIGURE, select_points
+from harness.render.measurement import describe_cost, render_remarks, render_times
 from harness.scoring import list_names
 
 
@@ -28,7 +29,8 @@ def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], chall
         parts.append(render_board(board))
         if board is boards[0] and not select_points(board).empty:
             parts.append(f"![Speed-up against PSNR of every submission]({FIGURE})")
-    parts += [render_failures(records), *render_method(boards, records), render_runs(records)]
+    parts += [render_remarks(records), render_failures(records), render_times(records)]
+    parts += [*render_method(boards, records), render_runs(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -77,8 +79,14 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
         "Peak RAM (MB)": render_memory(row),
         "Model (MB)": format_number(row["model_bytes"], 2, divisor=1e6),
         "Multiply-adds (G)": format_number(row["multiply_adds"], 1, divisor=1e9, missing="unknown"),
-        "Status": f"{row['status']}, not timed" if pd.isna(row["time"]) else str(row["status"]),
+        "Status": render_status(row),
     }
+
+
+def render_status(row: Row) -> str:
+    """ok, and what to know before trusting the row; the remarks below the boards have the figures."""
+    words = {"not timed": pd.isna(row["time"]), "noisy": row["noisy"], "flagged": row["flagged"]}
+    return ", ".join([str(row["status"]), *(word for word, holds in words.items() if holds)])
 
 
 def render_memory(row: Row) -> str:
@@ -183,44 +191,3 @@ def describe_quality(board: Board) -> Iterable[str]:
         f"published pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. "
         f"Outside NIQE {low:.2f} to {high:.2f} it is an extrapolation. {escape(challenge.mos.note)}"
     )
-
-
-def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
-    """Time, memory and size."""
-    baseline, limits = escape(board.challenge.baseline.label), board.challenge.limits
-    timings = [record.timing for record in records if record.timing]
-    sizes = join_values(f"{timing.width_px}x{timing.height_px}" for timing in timings)
-    yield (
-        f"**Time**: one photo of {sizes} on {join_values(str(timing.threads) for timing in timings)} CPU threads. "
-        f"Submission and {baseline} run in turn in a pair of fresh processes, several times over: the median in each "
-        f"process, then the geometric mean. {describe_blocks(timings)}"
-    )
-    yield (
-        f"**Speed-up**: {baseline}'s time in the same minutes divided by the submission's; above 1 is faster than "
-        f"{baseline}. The {baseline} that runs beside each submission has random weights, which do not change its "
-        "speed; a submission of the same network should come out at 1, and how far it does not is the noise of the "
-        "measurement. Only this ratio carries over to other machines."
-    )
-    yield (
-        "**Peak RAM**: the most memory that the model's process held while it enhanced the photos, and what it held "
-        "once the model was loaded, as the kernel counts it (VmHWM). "
-        f"{limits.memory_bytes / 1e9:g} GB are allowed, and {limits.model_bytes / 1e6:g} MB for the model's file."
-    )
-    yield (
-        "**Multiply-adds**: of convolutions and matrix products for one such photo; unknown where the graph has an "
-        "operator that the counter does not know."
-    )
-
-
-def describe_blocks(timings: Sequence[Timing]) -> str:
-    """On how many pairs of processes the intervals of time rest."""
-    counts = sorted({len(timing.samples_ns) for timing in timings})
-    if not counts:
-        return ""
-    pairs = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"Here there were {pairs} pairs for each: the intervals of time are rough, and rather too narrow."
-
-
-def join_values(values: Iterable[str]) -> str:
-    """The different values among the records, usually one."""
-    return " or ".join(sorted(set(values))) or "(not timed)"

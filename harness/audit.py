@@ -1,0 +1,112 @@
+"""Holds how a model behaves where it is measured against how it behaves elsewhere: what differs shows.
+
+A model can be written for the measurement: cheap at the timed size, or on a photo that it has seen before, or whatever
+it is shown. Each such trick has its own measurement here, in a process of its own; `flags` judges them.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from harness.dataset import ImagePair
+from harness.enhancement import check_agreement
+from harness.records import Audit
+
+SAMPLE = 8
+"""So many pairs are enhanced a second time, in another process."""
+
+BESIDE_PX = 16
+BESIDE_RUNS = 3
+MARGIN_PX = 64
+"""The size beside the timed one has so much less width and height; so much is left out along the cut."""
+
+MOST_TILES = 128
+TILE_MARGIN_PX = 16
+"""Left out around each pair: there a network sees its neighbours instead of an edge."""
+
+Run = Callable[[np.ndarray], tuple[np.ndarray, int]]
+"""Runs the model once on a uint8 HxWx3 image: its output, and the wall time in ns."""
+
+
+def compare_passes(run: Run, pairs: Sequence[ImagePair], outputs: Mapping[str, np.ndarray]) -> None:
+    """Raise ModelError unless the pairs' outputs are those of an earlier pass."""
+    for pair in pairs:
+        check_agreement(run(pair.source)[0], outputs[pair.name], "a second pass")
+
+
+def measure_audit(
+    run: Run,
+    pictures: Sequence[np.ndarray],
+    pairs: Sequence[ImagePair],
+    *,
+    control_flow: tuple[str, ...],
+    repeatable: bool,
+) -> tuple[Audit, list[np.ndarray]]:
+    """The audit on different pictures of the timed size (uint8 HxWx3) and on pairs, and the outputs for the pictures.
+
+    Raises ModelError where a repeatable model's output for one picture is not the same twice.
+    """
+    outputs, fresh_ns, repeated_ns = [], [], []
+    for picture in pictures:
+        output, wall_ns = run(picture)
+        again, again_ns = run(picture)
+        if repeatable:
+            check_agreement(again, output, "a repeated run")
+        outputs.append(output)
+        fresh_ns.append(wall_ns)
+        repeated_ns.append(again_ns)
+    height_px, width_px = (length - BESIDE_PX for length in pictures[0].shape[:2])
+    beside = [run(picture[:height_px, :width_px]) for picture in itertools.islice(pictures, BESIDE_RUNS)]
+    alone_psnr_db, tiled_psnr_db = compare_tiled(run, pairs, pictures[0].shape)
+    audit = Audit(
+        fresh_ns=tuple(fresh_ns),
+        repeated_ns=tuple(repeated_ns),
+        beside_width_px=width_px,
+        beside_height_px=height_px,
+        beside_ns=tuple(wall_ns for _, wall_ns in beside),
+        beside_difference=compare_corners(beside[0][0], outputs[0]),
+        photo_difference=float(np.abs(outputs[0] - outputs[1]).mean()),
+        alone_psnr_db=alone_psnr_db,
+        tiled_psnr_db=tiled_psnr_db,
+        control_flow=control_flow,
+    )
+    return audit, outputs
+
+
+def compare_corners(smaller: np.ndarray, larger: np.ndarray) -> float:
+    """Mean absolute difference of two outputs of one scene, as far as both see it and are not near the cut."""
+    height_px, width_px = (length - min(MARGIN_PX, length // 4) for length in smaller.shape[:2])
+    return float(np.abs(smaller[:height_px, :width_px] - larger[:height_px, :width_px]).mean())
+
+
+def compare_tiled(run: Run, pairs: Sequence[ImagePair], shape: tuple[int, ...]) -> tuple[float | None, float | None]:
+    """PSNR (dB) of the pairs' middles, each enhanced on its own, and all side by side in one photo of this shape.
+
+    From the squared error of all middles together. None where no pair fits, sizes differ, or an error is zero.
+    """
+    size = pairs[0].source.shape
+    rows, columns = shape[0] // size[0], shape[1] // size[1]
+    margin = min(TILE_MARGIN_PX, size[0] // 4, size[1] // 4)
+    if not rows * columns or any(pair.source.shape != size for pair in pairs):
+        return None, None
+    shown = pairs[: rows * columns]
+    tiles = list(itertools.islice(itertools.cycle(pair.source for pair in shown), rows * columns))
+    mosaic = np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])
+    edge = [(0, whole - part) for whole, part in zip(shape, mosaic.shape, strict=True)]
+    together, _ = run(np.pad(mosaic, edge, mode="symmetric"))
+    middle = (slice(margin, size[0] - margin), slice(margin, size[1] - margin))
+    alone_errors, tiled_errors = [], []
+    for number, pair in enumerate(shown):
+        row, column = divmod(number, columns)
+        tile = together[row * size[0] : (row + 1) * size[0], column * size[1] : (column + 1) * size[1]]
+        target = pair.target[middle] / np.float32(255)
+        alone_errors.append(np.square(np.clip(run(pair.source)[0][middle], 0, 1) - target).mean())
+        tiled_errors.append(np.square(np.clip(tile[middle], 0, 1) - target).mean())
+    return convert_error(float(np.mean(alone_errors))), convert_error(float(np.mean(tiled_errors)))
+
+
+def convert_error(mean_squared_error: float) -> float | None:
+    """PSNR in dB of values in [0, 1]; None for no error at all."""
+    return -10 * math.log10(mean_squared_error) if mean_squared_error else None
