@@ -48,7 +48,7 @@ def read_record(path: Path) -> Record:
         if version != FORMAT_VERSION:
             raise RecordError(
                 f"{path} has format version {version}, but this harness reads {FORMAT_VERSION}; "
-                "run the submission again."
+                "delete it and run the submission again."
             )
         return msgspec.json.decode(content, type=Record)
     except OSError as error:

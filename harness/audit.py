@@ -12,13 +12,13 @@ import numpy as np
 
 from harness.dataset import ImagePair
 from harness.enhancement import check_agreement
-from harness.records import Audit
+from harness.records import Audit, SizedRuns
 
 SAMPLE = 8
 """So many pairs are enhanced a second time, in another process."""
 
 BESIDE_PX = 16
-BESIDE_RUNS = 3
+CROPPED_RUNS = 3
 MARGIN_PX = 64
 """The size beside the timed one has so much less width and height; so much is left out along the cut."""
 
@@ -57,22 +57,30 @@ def measure_audit(
         outputs.append(output)
         fresh_ns.append(wall_ns)
         repeated_ns.append(again_ns)
-    height_px, width_px = (length - BESIDE_PX for length in pictures[0].shape[:2])
-    beside = [run(picture[:height_px, :width_px]) for picture in itertools.islice(pictures, BESIDE_RUNS)]
+    height_px, width_px = pictures[0].shape[:2]
+    beside, corner = run_cropped(run, pictures, width_px=width_px - BESIDE_PX, height_px=height_px - BESIDE_PX)
+    half, _ = run_cropped(run, pictures, width_px=width_px // 2, height_px=height_px // 2)
     alone_psnr_db, tiled_psnr_db = compare_tiled(run, pairs, pictures[0].shape)
     audit = Audit(
         fresh_ns=tuple(fresh_ns),
         repeated_ns=tuple(repeated_ns),
-        beside_width_px=width_px,
-        beside_height_px=height_px,
-        beside_ns=tuple(wall_ns for _, wall_ns in beside),
-        beside_difference=compare_corners(beside[0][0], outputs[0]),
+        beside=beside,
+        half=half,
+        beside_difference=compare_corners(corner, outputs[0]),
         photo_difference=float(np.abs(outputs[0] - outputs[1]).mean()),
         alone_psnr_db=alone_psnr_db,
         tiled_psnr_db=tiled_psnr_db,
         control_flow=control_flow,
     )
     return audit, outputs
+
+
+def run_cropped(
+    run: Run, pictures: Sequence[np.ndarray], *, width_px: int, height_px: int
+) -> tuple[SizedRuns, np.ndarray]:
+    """Runs on the upper left corners of some pictures, and the output for the first."""
+    ran = [run(picture[:height_px, :width_px]) for picture in itertools.islice(pictures, CROPPED_RUNS)]
+    return SizedRuns(width_px, height_px, tuple(wall_ns for _, wall_ns in ran)), ran[0][0]
 
 
 def compare_corners(smaller: np.ndarray, larger: np.ndarray) -> float:

@@ -99,21 +99,28 @@ class Cost(_Stored, frozen=True):
     multiply_adds: Count | None
 
 
-class Audit(_Stored, frozen=True):
-    """How the model behaves where a model made for the measurement behaves differently; `audit.find_flags` judges it.
+class SizedRuns(_Stored, frozen=True):
+    """Wall times of runs on different photos of one size."""
 
-    fresh_ns, repeated_ns: runs on photos not seen before, and at once on the same photo again. beside_ns: runs at a
-    size beside the timed one, and fresh runs of that audit to hold them against. Differences are mean absolute ones of
-    values in [0, 1]: between the outputs of one scene at the two sizes, and between the outputs of two photos.
-    alone_psnr_db, tiled_psnr_db: PSNR of the middles of some pairs, each on its own and side by side in one photo of
-    the timed size. None: it was not measured.
+    width_px: Positive
+    height_px: Positive
+    samples_ns: Runs
+
+
+class Audit(_Stored, frozen=True):
+    """How the model behaves where a model made for the measurement behaves differently; `flags` judges it.
+
+    fresh_ns, repeated_ns: runs on photos not seen before, and at once on the same photo again. beside, half: runs at a
+    size just beside the timed one, and at half of it. Differences are mean absolute ones of values in [0, 1]: between
+    the outputs of one scene at the timed size and beside it, and between the outputs of two photos. alone_psnr_db,
+    tiled_psnr_db: PSNR of the middles of some pairs, each on its own and side by side in one photo of the timed size.
+    None: it was not measured.
     """
 
     fresh_ns: Runs
     repeated_ns: Runs
-    beside_width_px: Positive
-    beside_height_px: Positive
-    beside_ns: Runs
+    beside: SizedRuns
+    half: SizedRuns
     beside_difference: float
     photo_difference: float
     alone_psnr_db: float | None

@@ -15,8 +15,9 @@ from processes import LIMIT_BYTES, load
 from harness.assets import open_store
 from harness.challenge import Challenge, read_challenge
 from harness.dataset import Dataset, open_dataset
-from harness.evaluate import Evaluation, bind_metrics
+from harness.evaluate import Evaluation
 from harness.isolation import ModelProcess
+from harness.quality import bind_metrics
 from harness.submission import SubmissionFolder, read_submission
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

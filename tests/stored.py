@@ -42,7 +42,7 @@ def make_pairs(images: Sequence[str], *, psnr: float = 22.0, ms_ssim: float = 0.
     return values
 
 
-def make_timing(ms: float, *, baseline_ms: float = 200.0, blocks: int = 4, spread: float = 0.02) -> Timing:
+def make_timing(ms: float, *, baseline_ms: float = 200.0, blocks: int = 4, spread: float = 0.002) -> Timing:
     """Blocks of three runs; the blocks differ by up to `spread`."""
     factors = [1 + spread * block / blocks for block in range(blocks)]
     samples, baseline = (tuple((int(1e6 * time * factor),) * 3 for factor in factors) for time in (ms, baseline_ms))

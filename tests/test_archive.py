@@ -49,10 +49,12 @@ def test_same_record_is_the_same_bytes(path: Path, tmp_path: Path) -> None:
     assert path.read_text().endswith("}\n")
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [0, 1, 3])
 def test_other_version_is_refused_whatever_else_it_holds(path: Path, version: int) -> None:
     edit(path, lambda record: record.update(format_version=version, something_new=1))
-    with pytest.raises(RecordError, match=rf"alpha.json has format version {version}, but this harness reads 1; run"):
+    with pytest.raises(
+        RecordError, match=rf"alpha.json has format version {version}, but this harness reads 2; delete"
+    ):
         read_record(path)
 
 
@@ -188,5 +190,5 @@ def test_fields_of_the_format() -> None:
     names = {field.name for field in msgspec.structs.fields(type(make_record()))}
     assert names == {
         "format_version", "challenge", "submission", "status", "environment",
-        "quality", "timing", "memory", "cost", "failure",
+        "quality", "timing", "memory", "cost", "failure", "audit", "key", "isolation",
     }  # fmt: skip

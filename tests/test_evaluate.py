@@ -18,17 +18,9 @@ from harness.assets import open_store
 from harness.challenge import Challenge, MetricProfile, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.errors import ChallengeError, ModelError, UsageError
-from harness.evaluate import (
-    BoundMetric,
-    Evaluation,
-    bind_metrics,
-    choose_split,
-    evaluate,
-    prepare_output,
-    score_image,
-    validate,
-)
+from harness.evaluate import Evaluation, choose_split, evaluate, validate
 from harness.metrics.psnr import psnr
+from harness.quality import BoundMetric, bind_metrics, prepare_output, score_image
 from harness.records import Quality, Record
 from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
@@ -160,7 +152,7 @@ def test_what_cannot_be_counted_within_the_limits_is_still_valid(
     challenge: Challenge, submit: Callable[..., SubmissionFolder]
 ) -> None:
     """At one known size the counter holds in memory what the model would only make in a run."""
-    _, cost = validate(submit(models.allocate(900_000_000)), challenge)
+    _, cost, _ = validate(submit(models.allocate(900_000_000)), challenge, allow_code=False)
     assert cost.multiply_adds is None
 
 
@@ -218,7 +210,7 @@ def test_without_photos_there_is_neither_memory_nor_time(
     assert record.status == "ok"
     assert record.memory is None
     prepared, _ = session.prepare_evaluation(
-        evaluation.challenge, str(tmp_path / "bare"), open_store(), threads=1, timing=True, on_progress=ignore
+        evaluation.challenge, str(tmp_path / "bare"), open_store(), session.Options(threads=1), on_progress=ignore
     )
     assert prepared.plan is None
 
@@ -287,7 +279,7 @@ def test_a_value_that_is_not_defined_is_a_failure(name: str, value: float) -> No
     image = np.zeros((4, 4, 3), np.uint8)
     metric = BoundMetric(profile, lambda output, target, *, data_range: value)
     with pytest.raises(ModelError, match=f"{name} of x is (nan|-?inf): it is not defined") as caught:
-        score_image("x", image.astype(np.float32), image, [metric])
+        score_image("x", [image.astype(np.float32)], image, [metric])
     assert caught.value.kind == "metric"
 
 
@@ -298,4 +290,4 @@ def test_a_metric_that_refuses_an_image_is_a_failure() -> None:
     profile = MetricProfile("psnr", "pairs", clip=True, data_range=1.0, quantize=False)
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ModelError, match="psnr of x: too small"):
-        score_image("x", image.astype(np.float32), image, [BoundMetric(profile, refuse)])
+        score_image("x", [image.astype(np.float32)], image, [BoundMetric(profile, refuse)])

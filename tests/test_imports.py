@@ -16,7 +16,9 @@ LAYERS = (
     "cli",
     "session reporting",
     "evaluate leaderboard regression published render",
+    "audit quality",
     "timing enhancement isolation dataset embedded assets challenge scoring score_table environment submission archive",
+    "flags",
     "statistics metrics protocol records files errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""

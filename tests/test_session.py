@@ -23,15 +23,17 @@ def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: P
     tiny.save_picture(folder / "photos" / "1.png", np.zeros((110, 130, 3), np.uint8))
     prepare = session.prepare_evaluation
     with pytest.raises(DataError, match=r"photos of mixed differ in size \(0 120x110 and 1 130x110\).*--no-timing"):
-        prepare(challenge, str(folder), open_store(), threads=1, timing=True, on_progress=ignore)
-    evaluation, _ = prepare(challenge, str(folder), open_store(), threads=1, timing=False, on_progress=ignore)
+        prepare(challenge, str(folder), open_store(), session.Options(threads=1), on_progress=ignore)
+    options = session.Options(threads=1, timing=False)
+    evaluation, _ = prepare(challenge, str(folder), open_store(), options, on_progress=ignore)
     assert (evaluation.plan, evaluation.threads) == (None, 1)
 
 
 def test_more_threads_than_cpus_are_refused(challenge: Challenge, tmp_path: Path) -> None:
     folder = tiny.write_dataset(tmp_path / "pictures", photos=1)
     with pytest.raises(UsageError, match="--threads 9999 is more than the"):
-        session.prepare_evaluation(challenge, str(folder), open_store(), threads=9999, timing=True, on_progress=ignore)
+        options = session.Options(threads=9999)
+        session.prepare_evaluation(challenge, str(folder), open_store(), options, on_progress=ignore)
 
 
 def run(folder: SubmissionFolder, evaluation: Evaluation, reports: Path, split: str | None = None) -> session.Outcome:

@@ -7,7 +7,7 @@ import pytest
 from harness.challenge import Challenge, read_challenge
 from harness.dataset import PIRM2018B_SPLITS
 from harness.published import Comparison, compare_published, read_published
-from harness.records import Environment, Failure, ImageScore, Quality, Record, Submission, Timing
+from harness.records import FORMAT_VERSION, Environment, Failure, ImageScore, Quality, Record, Submission, Timing
 from harness.render.tables import render_tables
 
 ENVIRONMENT = Environment("2026-01-01T00:00:00+00:00", "abc", False, "Some CPU", 2, "Linux", "3.11", {})
@@ -28,9 +28,9 @@ def make_record(
     quality = Quality(dataset, "note", "0" * 64, split, tuple(pairs), tuple(photos))
     blocks = tuple((ms * 1_000_000 + i, ms * 1_000_000) for i in range(4))
     baseline = tuple((200_000_000 + i, 200_000_000) for i in range(4))
-    timing = Timing("cpu", 2, 1280, 720, "SRCNN", 1, ((1,),) * 4, blocks, baseline)
+    timing = Timing("cpu", 2, 1280, 720, "SRCNN", (1,) * 4, ((1,),) * 4, blocks, baseline, blocks, baseline)
     submission = Submission(name, "onnx", "model.onnx", name, (), "", "somewhere", "NHWC", "f" * 64)
-    return Record(1, "pirm2018b", submission, "ok", ENVIRONMENT, quality=quality, timing=timing)
+    return Record(FORMAT_VERSION, "pirm2018b", submission, "ok", ENVIRONMENT, quality=quality, timing=timing)
 
 
 def compare(challenge: Challenge, *records: Record) -> Comparison:

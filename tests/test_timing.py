@@ -1,5 +1,6 @@
 """Time beside the baseline: what runs when, how much of it, and who is to blame for a failure."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from harness import timing
 from harness.errors import ChallengeError, ModelError
 from harness.isolation import ModelProcess
+from harness.protocol import Ran
 from harness.records import Timing
-from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing
+from harness.statistics import is_noisy
+from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, vary_photos
 
 PHOTOS = [np.full((20, 30, 3), value, np.uint8) for value in (0, 50, 100)]
 LIMITS = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=20)
 PLAN = TimingPlan(threads=1, least_blocks=2, most_blocks=2, warmups=2, runs=3, budget_s=1000)
+PICTURES = vary_photos(PHOTOS, PLAN.turns)
 
 
 @pytest.fixture
@@ -30,7 +34,9 @@ def baseline(tmp_path: Path) -> TimedModel:
 
 
 def measure(model: TimedModel, baseline: TimedModel, plan: TimingPlan = PLAN) -> Timing:
-    return measure_timing(model, baseline, PHOTOS, plan=plan, limits=LIMITS, on_block=lambda done, total: None)
+    return measure_timing(
+        model, baseline, PICTURES, expected=None, plan=plan, limits=LIMITS, on_block=lambda done, total: None
+    )
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ def test_a_row_of_samples_comes_of_each_block(model: TimedModel, baseline: Timed
     assert [len(block) for block in measured.baseline_samples_ns] == [3, 3]
     assert (measured.width_px, measured.height_px, measured.threads) == (30, 20, 1)
     assert (measured.device, measured.baseline) == ("cpu", "srcnn")
-    assert measured.load_ns > 0
+    assert len(measured.load_ns) == 2
+    assert min(measured.load_ns) > 0
 
 
 def test_a_slower_model_takes_longer(tmp_path: Path, model: TimedModel) -> None:
@@ -132,10 +139,45 @@ class Clock:
         return self.now_s
 
 
+@pytest.fixture
+def measure_blocks(
+    model: TimedModel, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Timing, list[bool]]]:
+    """Measures with blocks of one warm-up and one run that take no time but the clock's: the baseline 300 ns, the
+    model by turns these `times_ns`. Tells also which blocks the model began.
+    """
+
+    def measure_blocks(block_s: float, times_ns: Sequence[int], **plan: object) -> tuple[Timing, list[bool]]:
+        clock, order = Clock(block_s), []
+
+        def measure_block(*arguments: object, model_first: bool, **options: object) -> tuple[object, object]:
+            clock.now_s += clock.block_s
+            order.append(model_first)
+            warm, own, other = (
+                Ran(time_ns, 2 * time_ns, "float32", ()) for time_ns in (1, times_ns[len(order) % len(times_ns)], 300)
+            )
+            return timing._Block(len(order), (warm, own)), timing._Block(1, (warm, other))
+
+        monkeypatch.setattr(timing, "time", clock)
+        monkeypatch.setattr(timing, "measure_block", measure_block)
+        measured = measure_timing(
+            model,
+            baseline,
+            PICTURES,
+            expected=None,
+            plan=TimingPlan(threads=1, warmups=1, runs=1, **plan),
+            limits=LIMITS,
+            on_block=lambda done, total: None,
+        )
+        return measured, order
+
+    return measure_blocks
+
+
 @pytest.mark.parametrize(
     ("block_s", "blocks"),
     [
-        (1.0, 6),  # six fit
+        (1.0, 8),  # eight fit
         (10.0, 4),  # the fifth would end at 50
         (11.25, 4),  # the fourth ends on the second
         (12.0, 3),
@@ -143,29 +185,66 @@ class Clock:
     ],
 )
 def test_blocks_are_added_while_the_next_fits_the_budget(
-    model: TimedModel, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch, block_s: float, blocks: int
+    measure_blocks: Callable[..., tuple[Timing, list[bool]]], block_s: float, blocks: int
 ) -> None:
-    clock, order, told = Clock(block_s), [], []
+    measured, order = measure_blocks(block_s, (200, 260), least_blocks=3, most_blocks=8, budget_s=45)
+    assert measured.samples_ns == ((260,), (200,)) * (blocks // 2) + ((260,),) * (blocks % 2)
+    assert measured.baseline_samples_ns == ((300,),) * blocks
+    assert measured.load_ns == tuple(range(1, blocks + 1))
+    assert measured.cpu_ns == tuple((2 * time_ns,) for (time_ns,) in measured.samples_ns)
+    assert measured.baseline_cpu_ns == ((600,),) * blocks
+    assert order == [block % 2 == 1 for block in range(blocks)]
+    assert is_noisy(measured.baseline_samples_ns, measured.samples_ns)
 
-    def measure_block(*arguments: object, model_first: bool, **options: object) -> tuple[object, object]:
-        clock.now_s += clock.block_s
-        order.append(model_first)
-        return timing._Block(1, (1,), (2,)), timing._Block(1, (1,), (3,))
 
-    monkeypatch.setattr(timing, "time", clock)
-    monkeypatch.setattr(timing, "measure_block", measure_block)
-    measured = measure_timing(
-        model,
-        baseline,
-        PHOTOS,
-        plan=TimingPlan(threads=1, least_blocks=3, most_blocks=6, budget_s=45),
-        limits=LIMITS,
-        on_block=lambda done, total: told.append((done, total)),
+@pytest.mark.parametrize(("times_ns", "blocks"), [((2000, 2001), 6), ((2000, 2040), 8), ((2000, 2500), 12)])
+def test_blocks_are_added_until_the_ratio_is_known(
+    measure_blocks: Callable[..., tuple[Timing, list[bool]]], times_ns: Sequence[int], blocks: int
+) -> None:
+    measured, _ = measure_blocks(1.0, times_ns, most_blocks=12, budget_s=1000)
+    counts = len(measured.samples_ns)
+    assert counts == blocks
+    assert is_noisy(measured.baseline_samples_ns, measured.samples_ns) == (counts == 12)
+
+
+# --- outputs
+
+
+def test_no_process_sees_a_picture_twice() -> None:
+    random = np.random.default_rng(0)
+    photos = [random.integers(0, 256, (20, 30, 3), dtype=np.uint8) for _ in range(2)]
+    pictures = vary_photos(photos, 17)
+    assert len({picture.tobytes() for picture in pictures}) == 17
+    assert {picture.shape for picture in pictures} == {(20, 30, 3)}
+    assert {np.sort(picture, axis=None).tobytes() for picture in pictures} == {
+        np.sort(photo, axis=None).tobytes() for photo in photos
+    }
+
+
+def expect(model: TimedModel, baseline: TimedModel, outputs: Sequence[np.ndarray]) -> Timing:
+    return measure_timing(
+        model, baseline, PICTURES, expected=outputs, plan=PLAN, limits=LIMITS, on_block=lambda done, total: None
     )
-    assert measured.samples_ns == ((2,),) * blocks
-    assert measured.baseline_samples_ns == ((3,),) * blocks
-    assert order == [False, True, False, True, False, True][:blocks]
-    assert told[:blocks] == [(done, 6) for done in range(blocks)]
+
+
+def test_every_timed_output_is_held_against_an_independent_one(model: TimedModel, baseline: TimedModel) -> None:
+    outputs = [picture.astype(np.float32) / np.float32(255) + np.float32(0.05) for picture in PICTURES]
+    assert len(expect(model, baseline, outputs).samples_ns) == 2
+    for turn in range(PLAN.turns):
+        other = [output + (0.01 if number == turn else 0) for number, output in enumerate(outputs)]
+        with pytest.raises(ModelError, match=r"a timed run is up to 0\.01 off that of an independent run") as caught:
+            expect(model, baseline, other)
+        assert (caught.value.stage, caught.value.kind) == ("output", "not_repeatable")
+
+
+def test_times_are_finer_than_a_millisecond(model: TimedModel, baseline: TimedModel) -> None:
+    samples = [time_ns for block in measure(model, baseline).samples_ns for time_ns in block]
+    assert len(set(samples)) > 1
+    assert any(time_ns % 1_000_000 for time_ns in samples)
+    assert max(samples) < 1_000_000_000
+
+
+# --- faults
 
 
 def fails_as(model: TimedModel, baseline: TimedModel, kind: type[Exception], sentence: str) -> None:
@@ -204,4 +283,6 @@ def test_an_endless_run_ends_the_measurement(
     endless = TimedModel(models.save(models.endless_loop(), tmp_path / "endless.onnx"), "onnx", "NHWC")
     limits = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=0.5)
     with pytest.raises(ModelError, match=r"no end of run within 0\.5 s"):
-        measure_timing(endless, baseline, PHOTOS, plan=PLAN, limits=limits, on_block=lambda done, total: None)
+        measure_timing(
+            endless, baseline, PICTURES, expected=None, plan=PLAN, limits=limits, on_block=lambda done, total: None
+        )

@@ -52,8 +52,8 @@ def list_remarks(record: Record) -> list[str]:
         remarks.append(f"draws random numbers from the seed {submission.seed} that it declares, anew in every run")
     if submission.draws > 1:
         remarks.append(
-            f"draws random numbers: each value is the mean over {submission.draws} outputs, and no output could be held "
-            "against another one"
+            f"draws random numbers: each value is the mean over {submission.draws} outputs, and no timed output could be "
+            "held against another one"
         )
     if submission.runtime in CODE:
         remarks.append(f"is a program ({submission.runtime}), run with --allow-code")
