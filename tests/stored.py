@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.records import (
     FORMAT_VERSION,
+    Audit,
     Cost,
     Environment,
     Failure,
@@ -14,6 +15,7 @@ from harness.records import (
     Memory,
     Quality,
     Record,
+    SizedRuns,
     Status,
     Submission,
     Timing,
@@ -62,6 +64,22 @@ def make_timing(ms: float, *, baseline_ms: float = 200.0, blocks: int = 4, sprea
     )
 
 
+def make_audit(**changes: object) -> Audit:
+    """What an honest model shows that takes 100 ms."""
+    audit = Audit(
+        fresh_ns=(110_000_000, 100_000_000),
+        repeated_ns=(101_000_000, 99_000_000),
+        beside=SizedRuns(1264, 704, (97_000_000, 98_000_000)),
+        half=SizedRuns(640, 360, (25_000_000, 26_000_000)),
+        beside_difference=0.001,
+        photo_difference=0.25,
+        alone_psnr_db=22.0,
+        tiled_psnr_db=21.5,
+        control_flow=(),
+    )
+    return msgspec.structs.replace(audit, **changes)
+
+
 def make_record(
     name: str = "alpha",
     *,
@@ -78,6 +96,7 @@ def make_record(
     """A record with a result; `photos` are NIQE values, `ms` None means not timed."""
     return Record(
         FORMAT_VERSION,
+        Audit,
         "pirm2018b",
         Submission(name, "onnx", "model.onnx", title, ("Someone",), "", trained_on, "NHWC", "f" * 64),
         "ok",

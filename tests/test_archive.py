@@ -52,9 +52,7 @@ def test_same_record_is_the_same_bytes(path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", [0, 1, 3])
 def test_other_version_is_refused_whatever_else_it_holds(path: Path, version: int) -> None:
     edit(path, lambda record: record.update(format_version=version, something_new=1))
-    with pytest.raises(
-        RecordError, match=rf"alpha.json has format version {version}, but this harness reads 2; delete"
-    ):
+    with pytest.raises(RecordError, match=rf"alpha.json has format version {version}, but .* reads 2; delete"):
         read_record(path)
 
 

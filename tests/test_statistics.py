@@ -8,6 +8,8 @@ from scipy import stats
 
 from harness.statistics import (
     RESAMPLES,
+    is_noisy,
+    measure_width,
     percentile_interval,
     resample_means,
     resample_times,
@@ -74,6 +76,33 @@ def test_a_bias_shared_by_a_block_leaves_the_ratio_alone() -> None:
         [[run * f for run in block] for block, f in zip(blocks, factors, strict=True)] for blocks in (BASELINE, FAST)
     ]
     assert ratio_interval(*biased) == pytest.approx(ratio_interval(BASELINE, FAST))
+
+
+@pytest.mark.parametrize("count", [3, 4, 6, 12])
+def test_ratio_interval_of_few_blocks_covers_as_often_as_it_says(count: int) -> None:
+    """A plain percentile interval of three blocks would cover in about 75 of 100 cases."""
+    generator = np.random.default_rng(count)
+    covered = []
+    for _ in range(200):
+        bias = generator.normal(0, 0.01, (2, count, 1))  # of each process; larger than the noise of a run
+        times = 1e6 * np.exp(bias + generator.normal(0, 0.005, (2, count, 3)))
+        _, low, high = ratio_interval(times[0].tolist(), times[1].tolist())
+        covered.append(low <= 1 <= high)
+    assert 0.90 <= np.mean(covered) <= 0.99
+
+
+def test_one_disturbed_run_turns_no_rank_over() -> None:
+    """By its mean the first would be the slower one; by the median of each process it is the faster one."""
+    disturbed, steady = [[100, 101, 900]] * 4, [[200, 201, 202]] * 4
+    assert np.mean(disturbed) > np.mean(steady)
+    assert summarise_times(BASELINE, disturbed)[1] < summarise_times(BASELINE, steady)[1]
+
+
+def test_width_is_that_of_the_interval_and_noisy_beyond_two_percent() -> None:
+    ratio, low, high = ratio_interval(BASELINE, FAST)
+    assert measure_width(BASELINE, FAST) == pytest.approx((high - low) / ratio)
+    assert is_noisy(BASELINE, FAST)
+    assert not is_noisy([[200]] * 4, [[100]] * 4)
 
 
 def test_one_block_resamples_its_runs() -> None:
