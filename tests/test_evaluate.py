@@ -19,9 +19,11 @@ from harness.challenge import Challenge, MetricProfile, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.errors import ChallengeError, ModelError, UsageError
 from harness.evaluate import Evaluation, choose_split, evaluate, validate
+from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
 from harness.quality import BoundMetric, bind_metrics, prepare_output, score_image
 from harness.records import Quality, Record
+from harness.render.markdown import render_leaderboard
 from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
 
@@ -178,6 +180,32 @@ def test_niqe_repeats_as_well(
     assert first == second
     assert not missing
     assert first.photos[0].values["niqe"] is not None
+
+
+@pytest.mark.assets
+def test_the_identity_has_infinite_psnr_on_the_four_white_pairs(
+    assets_dir: Path, challenge: Challenge, submit: Callable[..., SubmissionFolder]
+) -> None:
+    """They count as the challenge's TOML says, and the leaderboard shows how many there were."""
+    rules = read_challenge("pirm2018b")
+    evaluation = Evaluation(
+        rules,
+        open_dataset("pirm2018b", open_store(assets_dir)),
+        bind_metrics(rules, open_store(assets_dir))[0],
+        plan=None,
+        threads=1,
+    )
+    record = evaluate(submit(models.identity()), evaluation, split="all", on_progress=ignore)
+    infinite = [pair.image for pair in get_quality(record).pairs if pair.values["psnr"] is None]
+    assert len(infinite) == 4
+    for name in infinite:
+        assert evaluation.dataset.load_pair(name).target.min() == 255
+    (board,) = build_boards([record], rules)
+    finite = [pair.values["psnr"] for pair in get_quality(record).pairs if pair.values["psnr"] is not None]
+    assert board.frame["psnr"][0] == pytest.approx((sum(finite) + 4 * 54.15) / 400)
+    page = render_leaderboard([board], [record], rules)
+    assert "(4 inf)" in page
+    assert "counts as 54.15 dB" in " ".join(page.split())
 
 
 def test_an_exact_output_has_infinite_psnr(
