@@ -139,13 +139,12 @@ def count_multiply_adds(
     """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
     request = Count(
         runtime=folder.manifest.runtime,
-        path=str(folder.model_path.resolve()),
         layout=layout,
         width_px=challenge.speed.width_px,
         height_px=challenge.speed.height_px,
     )
     try:
-        return process.count(request, deadline_s=challenge.limits.load_s)
+        return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)
     except ModelError:
         return None
 

@@ -10,11 +10,10 @@ import math
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,18 +22,21 @@ from typing import Self, TypeVar
 
 import msgspec
 import numpy as np
-import psutil
 
 import harness
 from harness import protocol
 from harness.errors import HarnessError, ModelError
+from harness.watchdog import POLL_S, Watchdog, kill_group
 
-POLL_S = 0.01
 START_DEADLINE_S = 60.0
+SCRATCH_PREFIX = "harness-"
+"""The number of this process follows: so leftovers can be told from what is in use."""
 GRACE_S = 5.0
 MEMORY_METHOD = (
     "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
 )
+
+NEEDED_FOR_CODE = ("Landlock", "seccomp")
 
 R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
 
@@ -49,7 +51,7 @@ class ModelProcess:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-"))
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-"))
             ours, theirs = socket.socketpair()
             self._connection = stack.enter_context(Connection(ours.detach()))
             with theirs:
@@ -57,6 +59,7 @@ class ModelProcess:
             stack.callback(kill_group, self._process)
             self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
             stack.callback(self._watchdog.stop)
+            self.isolation = self._greet()
             self._stack = stack.pop_all()
         return self
 
@@ -71,12 +74,13 @@ class ModelProcess:
 
     def inspect(self, path: Path, *, runtime: str, deadline_s: float) -> protocol.Inspected:
         """What the model's file declares."""
-        request = protocol.Inspect(runtime, str(path.resolve()))
-        return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s)
+        self._check_code(runtime)
+        request = protocol.Inspect(runtime)
+        return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s, file=path)
 
-    def count(self, request: protocol.Count, *, deadline_s: float) -> int | None:
+    def count(self, path: Path, request: protocol.Count, *, deadline_s: float) -> int | None:
         """The model's multiply-adds at one size; None where they are not known."""
-        return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s).multiply_adds
+        return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s, file=path).multiply_adds
 
     def load(
         self,
@@ -89,8 +93,9 @@ class ModelProcess:
         seed: int | None = None,
     ) -> int:
         """Load the model; how long that took, in ns."""
-        request = protocol.Load(runtime, str(path.resolve()), threads, device, seed)
-        return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s).wall_ns
+        self._check_code(runtime)
+        request = protocol.Load(runtime, threads, device, seed)
+        return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s, file=path).wall_ns
 
     def put(self, source: np.ndarray) -> None:
         """Hand over the input of the coming runs, a float32 array in the model's own layout."""
@@ -135,16 +140,46 @@ class ModelProcess:
         """Let a paused child go on."""
         self._process.send_signal(signal.SIGCONT)
 
+    def _check_code(self, runtime: str) -> None:
+        """Raise ModelError for a program that may not run, or for which the isolation is too weak."""
+        if runtime not in protocol.CODE:
+            return
+        if not self.allow_code:
+            raise ModelError(
+                f"its model is a program ({runtime}); if you trust who sent it, run it with --allow-code.",
+                stage="load",
+                kind="rule",
+            )
+        for layer in NEEDED_FOR_CODE:
+            state = self.isolation.get(layer, "off: the child did not name it")
+            if state != "on":
+                raise ModelError(
+                    f"its model is a program ({runtime}), which runs only behind {layer}, and that is {state}; "
+                    "run it on a system that has it.",
+                    stage="load",
+                    kind="rule",
+                )
+
     def _ask(
-        self, request: protocol.Request, kind: type[R], *, stage: str, deadline_s: float, payload: bytes | None = None
+        self,
+        request: protocol.Request,
+        kind: type[R],
+        *,
+        stage: str,
+        deadline_s: float,
+        payload: bytes | None = None,
+        file: Path | None = None,
     ) -> R:
-        with self._watchdog.deadline(deadline_s):
+        with contextlib.ExitStack() as stack:
+            descriptor = None if file is None else stack.enter_context(open_model(file))
+            stack.enter_context(self._watchdog.deadline(deadline_s))
             try:
                 self._connection.send_bytes(msgspec.json.encode(request))
                 if payload is not None:
                     self._connection.send_bytes(payload)
-                message = self._connection.recv_bytes(protocol.MAX_MESSAGE_BYTES)
-                reply = msgspec.json.decode(message, type=protocol.Reply)
+                if descriptor is not None:
+                    send_descriptor(self._connection, descriptor)
+                reply = self._receive()
             except (EOFError, OSError, msgspec.DecodeError):
                 raise self._describe_end(stage) from None
         # the watchdog misses a short peak, the kernel's mark does not
@@ -157,6 +192,22 @@ class ModelProcess:
         if not isinstance(reply, kind):
             raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
         return reply
+
+    def _receive(self) -> protocol.Reply:
+        message = self._connection.recv_bytes(protocol.MAX_MESSAGE_BYTES)
+        reply: protocol.Reply = msgspec.json.decode(message, type=protocol.Reply)
+        return reply
+
+    def _greet(self) -> dict[str, str]:
+        """The layers of isolation that the child has put on, as it says itself before it reads anything."""
+        with self._watchdog.deadline(START_DEADLINE_S):
+            try:
+                reply = self._receive()
+            except (EOFError, OSError, msgspec.DecodeError):
+                raise self._describe_end("start") from None
+        if not isinstance(reply, protocol.Confined):
+            raise HarnessError(f"the worker began with {type(reply).__name__}.")
+        return reply.layers
 
     def _describe_end(self, stage: str, cause: str | None = None) -> ModelError:
         """The sentence for a child that is gone, or that has to go for this cause."""
@@ -174,50 +225,30 @@ class ModelProcess:
         return ModelError(f"its process ended with {end} during {stage}.", stage=stage, kind="crash")
 
 
-class Watchdog:
-    """A thread that kills the child when it holds too much memory or a request takes too long."""
+@contextlib.contextmanager
+def open_model(path: Path) -> Iterator[int]:
+    """A descriptor of the model's file for the child; nothing of it is read here. Raises ModelError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        message = f"{path.name} cannot be opened ({error.strerror}); put the model there as a file."
+        raise ModelError(message, stage="load", kind="missing") from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            message = f"{path.name} is no regular file; put the model itself there."
+            raise ModelError(message, stage="load", kind="missing")
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, process: subprocess.Popen[bytes], limit_bytes: int) -> None:
-        self.verdict: str | None = None
-        self.peak_bytes = 0
-        self.allowed_s = 0.0
-        self._process, self._limit_bytes = process, limit_bytes
-        self._end_s: float | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
 
-    @contextlib.contextmanager
-    def deadline(self, allowed_s: float) -> Iterator[None]:
-        """Kill the child unless the block ends in time."""
-        self.allowed_s, self._end_s = allowed_s, time.monotonic() + allowed_s
-        try:
-            yield
-        finally:
-            self._end_s = None
-
-    def stop(self) -> None:
-        """End the thread; the child is left to its owner."""
-        self._stopped.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        with contextlib.suppress(psutil.Error):  # the child has ended
-            self._watch_child()
-
-    def _watch_child(self) -> None:
-        child = psutil.Process(self._process.pid)
-        while not self._stopped.wait(POLL_S):
-            resident_bytes = child.memory_info().rss
-            self.peak_bytes = max(self.peak_bytes, resident_bytes)
-            end_s = self._end_s
-            if resident_bytes > self._limit_bytes:
-                self.verdict = "out_of_memory"
-            elif end_s is not None and time.monotonic() > end_s:
-                self.verdict = "timeout"
-            if self.verdict:
-                kill_group(self._process)
-                return
+def send_descriptor(connection: Connection, descriptor: int) -> None:
+    """Give the child an open file: no path has to be opened to it, and what lies under the path later cannot matter."""
+    channel = socket.socket(fileno=connection.fileno())
+    try:
+        socket.send_fds(channel, [b"f"], [descriptor])
+    finally:
+        channel.detach()  # the connection goes on to own it
 
 
 def start_worker(descriptor: int, limit_bytes: int, scratch: str) -> subprocess.Popen[bytes]:
@@ -246,13 +277,6 @@ def list_environment(scratch: str) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 otherwise writes to the user's cache and calls home
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-
-
-def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the child with all that it started, and wait for it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS does not permit it for one that has ended
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def read_peak_bytes(pid: int) -> int | None:

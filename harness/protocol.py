@@ -6,6 +6,8 @@ import msgspec
 
 Layout = Literal["NHWC", "NCHW"]
 Device = Literal["cpu", "cuda"]
+CODE = ("torchscript", "pt2")
+"""Runtimes whose models are programs: they run only where the user says so, and only confined."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields=True):
@@ -13,27 +15,27 @@ class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields
 
 
 class Inspect(_Message, frozen=True):
-    """Read the model's graph without running it."""
+    """Read the model's graph without running it. The open file follows, as a descriptor."""
 
     runtime: str
-    path: str
 
 
 class Count(_Message, frozen=True):
-    """Count the multiply-adds for one image of this size."""
+    """Count the multiply-adds for one image of this size. The open file follows, as a descriptor."""
 
     runtime: str
-    path: str
     layout: Layout
     width_px: int
     height_px: int
 
 
 class Load(_Message, frozen=True):
-    """Make the model ready to run. With a seed, random numbers start anew from it in every run."""
+    """Make the model ready to run. The open file follows, as a descriptor.
+
+    With a seed, random numbers start anew from it in every run.
+    """
 
     runtime: str
-    path: str
     threads: int
     device: Device = "cpu"
     seed: int | None = None
@@ -78,6 +80,12 @@ class Counted(_Message, frozen=True):
     multiply_adds: int | None
 
 
+class Confined(_Message, frozen=True):
+    """The child's first words: of each layer of its isolation "on", or "off: " and why."""
+
+    layers: dict[str, str]
+
+
 class Done(_Message, frozen=True):
     """The request was carried out; how long it took."""
 
@@ -101,7 +109,7 @@ class Failed(_Message, frozen=True):
 
 
 Request = Inspect | Count | Load | Put | Run | Fetch
-Reply = Inspected | Counted | Done | Ran | Failed
+Reply = Confined | Inspected | Counted | Done | Ran | Failed
 
 MAX_MESSAGE_BYTES = 1 << 20
 """No message is near this; arrays travel as bytes of a length both sides know."""

@@ -17,13 +17,19 @@ LAYERS = (
     "session reporting",
     "evaluate leaderboard regression published render",
     "audit quality",
-    "timing enhancement isolation dataset embedded assets challenge scoring score_table environment submission archive",
+    "timing enhancement isolation watchdog dataset embedded assets challenge scoring score_table environment submission "
+    "archive",
     "flags",
     "statistics metrics protocol records files errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 
-CHILD = {"worker": {"protocol", "runtimes"}, "runtimes": {"protocol", "runtimes"}}
+CHILD = {
+    "worker": {"protocol", "confinement", "serving"},
+    "serving": {"protocol", "confinement", "runtimes"},
+    "confinement": {"__init__"},
+    "runtimes": {"protocol", "runtimes"},
+}
 """What runs in the child process, and all that it may import; nothing else imports it."""
 
 REFERENCE = {

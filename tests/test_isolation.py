@@ -39,7 +39,7 @@ def test_a_graph_is_inspected_in_the_child(tmp_path: Path) -> None:
     path = models.save(models.convolve(), tmp_path / "model.onnx")
     with ModelProcess(memory_limit_bytes=LIMIT_BYTES) as process:
         graph = process.inspect(path, runtime="onnx", deadline_s=60)
-        count = process.count(protocol.Count("onnx", str(path), "NCHW", 20, 10), deadline_s=60)
+        count = process.count(path, protocol.Count("onnx", "NCHW", 20, 10), deadline_s=60)
     assert (graph.parameters, count) == (216, 8 * 200 * 27)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from processes import LIMIT_BYTES, MEGABYTE, PARENT, SOURCE, is_gone, linux, load, run, wait_for
 
-from harness import isolation
+from harness import isolation, watchdog
 from harness.errors import ModelError
 from harness.isolation import ModelProcess
 
@@ -127,11 +127,11 @@ def test_too_much_memory_is_said_with_the_limit(start: Callable[..., ModelProces
 def test_the_watchdog_kills_what_holds_too_much() -> None:
     code = f"import time; held = bytearray({100 * MEGABYTE}); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
-        watchdog = isolation.Watchdog(process, 50 * MEGABYTE)
+        dog = watchdog.Watchdog(process, 50 * MEGABYTE)
         assert process.wait(timeout=30) == -signal.SIGKILL
-        watchdog.stop()
-    assert watchdog.verdict == "out_of_memory"
-    assert watchdog.peak_bytes > 50 * MEGABYTE
+        dog.stop()
+    assert dog.verdict == "out_of_memory"
+    assert dog.peak_bytes > 50 * MEGABYTE
 
 
 @linux
@@ -148,7 +148,7 @@ def test_the_last_output_does_not_count_in_the_next_run(start: Callable[..., Mod
 
 @linux
 def test_a_peak_between_two_looks_is_seen(start: Callable[..., ModelProcess], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "POLL_S", 600)
+    monkeypatch.setattr(watchdog, "POLL_S", 600)
     process = start(models.allocate(300 * MEGABYTE), limit_bytes=350 * MEGABYTE)
     with pytest.raises(ModelError, match="out of memory"):
         run(process)
@@ -158,7 +158,7 @@ def test_a_peak_between_two_looks_is_seen(start: Callable[..., ModelProcess], mo
 def test_a_peak_while_loading_counts_as_well(
     start: Callable[..., ModelProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isolation, "POLL_S", 600)
+    monkeypatch.setattr(watchdog, "POLL_S", 600)
     large = models.build_model(
         [models.node("Add", ["source", "by"])], weights={"by": np.ones((1, 1000, 4000, 3), np.float32)}
     )

@@ -25,7 +25,7 @@ def count(tmp_path: Path) -> Count:
 
     def count(model: onnx.ModelProto, layout: Layout = "NCHW") -> int | None:
         path = models.save(model, tmp_path / "model.onnx")
-        return count_multiply_adds(path, layout=layout, width_px=WIDTH_PX, height_px=HEIGHT_PX)
+        return count_multiply_adds(path.read_bytes(), layout=layout, width_px=WIDTH_PX, height_px=HEIGHT_PX)
 
     return count
 
@@ -182,4 +182,4 @@ def test_the_speed_baseline_costs_what_its_layers_say() -> None:
     """SRCNN 9-5-5 on three channels: 3*64*81 + 64*32*25 + 32*3*25 = 69,152 weights at every pixel."""
     path = read_challenge("pirm2018b").baseline.model
     assert 3 * 64 * 81 + 64 * 32 * 25 + 32 * 3 * 25 == 69_152
-    assert count_multiply_adds(path, layout="NHWC", width_px=1280, height_px=720) == 69_152 * 1280 * 720
+    assert count_multiply_adds(path.read_bytes(), layout="NHWC", width_px=1280, height_px=720) == 69_152 * 1280 * 720

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from processes import LIMIT_BYTES, SOURCE, load, run
 
-from harness import isolation, protocol, worker
+from harness import isolation, protocol, serving
 from harness.errors import HarnessError, ModelError
 from harness.isolation import ModelProcess
 
@@ -39,11 +39,11 @@ pytestmark = pytest.mark.usefixtures("scratch")
     ],
 )
 def test_what_is_thrown_becomes_a_reply_of_one_line(error: Exception, kind: str, message: str) -> None:
-    class Raising(worker.Session):
+    class Raising(serving.Session):
         def handle(self, request: protocol.Request, payload: bytes) -> protocol.Reply:
             raise error
 
-    assert worker.answer(Raising(), protocol.Run(), b"") == protocol.Failed(kind, message)
+    assert serving.answer(Raising(), protocol.Run(), b"") == protocol.Failed(kind, message)
 
 
 def test_requests_and_replies_come_back_as_they_were_sent() -> None:
@@ -56,7 +56,7 @@ def test_requests_and_replies_come_back_as_they_were_sent() -> None:
     )
     for reply in replies:
         assert msgspec.json.decode(msgspec.json.encode(reply), type=protocol.Reply) == reply
-    request = protocol.Count("onnx", "/model", "NCHW", 20, 10)
+    request = protocol.Count("onnx", "NCHW", 20, 10)
     assert msgspec.json.decode(msgspec.json.encode(request), type=protocol.Request) == request
     assert json.loads(msgspec.json.encode(request))["type"] == "count"
 
@@ -93,7 +93,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         script = tmp_path / "fake.py"
         script.write_text(
             "import sys, time; from multiprocessing.connection import Connection\n"
-            "connection = Connection(int(sys.argv[1]))\nconnection.recv_bytes()\n"
+            "connection = Connection(int(sys.argv[1]))\n"
+            f"connection.send_bytes({msgspec.json.encode(protocol.Confined({}))!r})\nconnection.recv_bytes()\n"
             f"for message in {messages!r}:\n    connection.send_bytes(message)\ntime.sleep(60)"
         )
 
@@ -107,14 +108,19 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     return fake
 
 
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return models.save(models.identity(), tmp_path / "model.onnx")
+
+
 @pytest.mark.parametrize("message", [b"\xff", b"{}", b"0" * (protocol.MAX_MESSAGE_BYTES + 1)])
-def test_an_answer_that_is_no_message_breaks_off(fake: Callable[..., None], message: bytes) -> None:
+def test_an_answer_that_is_no_message_breaks_off(fake: Callable[..., None], model: Path, message: bytes) -> None:
     fake(message)
     with (
         ModelProcess(memory_limit_bytes=LIMIT_BYTES) as process,
         pytest.raises(ModelError, match=r"^its process broke off the talk during load\.$") as caught,
     ):
-        load(process, Path("model.onnx"))
+        load(process, model)
     assert caught.value.kind == "crash"
 
 
@@ -128,13 +134,13 @@ def test_an_output_of_another_length_breaks_off(fake: Callable[..., None], paylo
         process.fetch(protocol.Ran(1, 1, "float32", (1, 1, 1, 3)))
 
 
-def test_an_answer_to_another_question_is_a_fault_of_ours(fake: Callable[..., None]) -> None:
+def test_an_answer_to_another_question_is_a_fault_of_ours(fake: Callable[..., None], model: Path) -> None:
     fake(msgspec.json.encode(protocol.Ran(1, 1, "float32", (1,))))
     with (
         ModelProcess(memory_limit_bytes=LIMIT_BYTES) as process,
         pytest.raises(HarnessError, match="the worker answered Ran to Load") as caught,
     ):
-        load(process, Path("model.onnx"))
+        load(process, model)
     assert not isinstance(caught.value, ModelError)
 
 

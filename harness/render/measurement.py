@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from harness.flags import find_flags, find_twins
 from harness.leaderboard import Board, summarise_timing
+from harness.protocol import CODE
 from harness.records import Record, Timing
 from harness.render.cells import Row, escape, format_estimate, format_number, render_table
 from harness.statistics import NOISY
-from harness.submission import CODE
 
 
 def render_times(records: Sequence[Record]) -> str:
@@ -52,8 +52,8 @@ def list_remarks(record: Record) -> list[str]:
         remarks.append(f"draws random numbers from the seed {submission.seed} that it declares, anew in every run")
     if submission.draws > 1:
         remarks.append(
-            f"draws random numbers: each value is the mean over {submission.draws} outputs, and no timed output could be "
-            "held against another one"
+            f"draws random numbers: each value is the mean over {submission.draws} outputs, and no timed output "
+            "could be held against another one"
         )
     if submission.runtime in CODE:
         remarks.append(f"is a program ({submission.runtime}), run with --allow-code")

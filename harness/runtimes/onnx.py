@@ -1,7 +1,7 @@
 """ONNX models: what a graph declares, what it costs, and how ONNX Runtime runs it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from harness.protocol import Inspected, Layout, Tensor
+from harness.protocol import Device, Inspected, Layout, Tensor
 
 # what is counted: one multiply-add a weight and position
 MULTIPLYING = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -27,24 +27,71 @@ NOT_COUNTED = frozenset(
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
+MOST_NODES = 100_000
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 LFS_POINTER = b"version https://git-lfs"
 NAME_LENGTH = 80  # of a name in a message: a file may hold names of any length
 
 
 def load_model(
-    path: Path, *, threads: int, device: str = "cpu", seed: int | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """Make an ONNX Runtime session on the CPU and return it as a function of its one input."""
-    options = make_options(threads)
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    source_name, output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
+    content: bytes, *, kind: str = "onnx", threads: int, device: Device = "cpu", seed: int | None = None
+) -> "Session | BoundSession":
+    """Make an ONNX Runtime session. Random operators are refused, so that a seed changes nothing."""
+    del kind, seed
+    provider = f"{device.upper()}ExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise ValueError("CUDA is not available to ONNX Runtime; install onnxruntime-gpu, or leave out --device cuda")
+    session = onnxruntime.InferenceSession(content, make_options(threads), providers=[provider])
+    return Session(session) if device == "cpu" else BoundSession(session, device)
 
-    def run(source: np.ndarray) -> np.ndarray:
-        output: np.ndarray = session.run([output_name], {source_name: source})[0]
+
+class Session:
+    """A model in main memory."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self.session = session
+        self.source_name, self.output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+    def place(self, source: np.ndarray) -> None:
+        """Keep the input of the coming runs."""
+        self.source = source
+
+    def run(self) -> None:
+        """Compute the output for the input kept."""
+        self.output = self.session.run([self.output_name], {self.source_name: self.source})[0]
+
+    def take(self) -> np.ndarray:
+        """The output, which is not kept any longer: it must not count in the next run's peak of memory."""
+        output: np.ndarray = self.output
+        del self.output
         return output
 
-    return run
+
+class BoundSession:
+    """A model whose input and output stay on its device while it runs, so that no copy is timed."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, device: str) -> None:
+        self.session, self.device, self.binding = session, device, session.io_binding()
+        self.source_name, self.output_name = session.get_inputs()[0].name, session.get_outputs()[0].name
+
+    def place(self, source: np.ndarray) -> None:
+        """Copy the input of the coming runs to the device."""
+        self.binding.clear_binding_inputs()
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(source, self.device, 0)
+        self.binding.bind_ortvalue_input(self.source_name, value)
+        self.binding.bind_output(self.output_name, self.device)
+        self.binding.synchronize_inputs()
+
+    def run(self) -> None:
+        """Compute the output, and wait until the device has done so."""
+        self.session.run_with_iobinding(self.binding)
+        self.binding.synchronize_outputs()
+
+    def take(self) -> np.ndarray:
+        """A copy of the output in main memory."""
+        output: np.ndarray = self.binding.copy_outputs_to_cpu()[0]
+        return output
 
 
 def make_options(threads: int) -> onnxruntime.SessionOptions:
@@ -63,9 +110,10 @@ def make_options(threads: int) -> onnxruntime.SessionOptions:
     return options
 
 
-def inspect_model(path: Path) -> Inspected:
+def inspect_model(content: bytes, *, kind: str = "onnx") -> Inspected:
     """Read the graph without running it. Raises ValueError when the file is no ONNX model."""
-    model = read_model(path)
+    del kind
+    model = read_model(content)
     inputs = find_inputs(model)
     return Inspected(
         opset=max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0),
@@ -73,12 +121,12 @@ def inspect_model(path: Path) -> Inspected:
         outputs=tuple(describe_tensor(value) for value in model.graph.output),
         parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
         refused=tuple(sorted(set(find_refused(model)))),
+        control_flow=tuple(sorted({part.op_type for part in list_parts(model) if is_control_flow(part)})),
     )
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """Parse the file, whatever its name. Raises ValueError when it is no ONNX model."""
-    content = path.read_bytes()
+def read_model(content: bytes) -> onnx.ModelProto:
+    """Parse a file's content. Raises ValueError when it is no ONNX model."""
     if content.startswith(LFS_POINTER):
         raise ValueError("the file is a Git LFS pointer in the model's place; `git lfs pull` fetches the model")
     try:
@@ -123,6 +171,46 @@ def find_refused(model: onnx.ModelProto) -> Iterator[str]:
         elif isinstance(part, onnx.TensorProto) and (part.external_data or part.data_location == part.EXTERNAL):
             yield "weights in another file (external data)"
 
+    size = measure_expansion(model)
+    if size is None or size > MOST_NODES:
+        what = "that call themselves" if size is None else f"of {size:.3g} operators in all"
+        yield f"functions {what}, where {MOST_NODES:,} are allowed" if model.functions else f"{size:,} operators"
+
+
+def measure_expansion(model: onnx.ModelProto) -> int | None:
+    """How many nodes a graph has once its functions are put in place of their calls; None for an endless number.
+
+    Counted without expanding: 60 functions that call the next one twice make 2**60 nodes of a small file.
+    """
+    bodies = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int | None] = {}
+
+    def measure(nodes: Iterable[Any]) -> int:
+        total = 0
+        for part in (part for node in nodes for part in list_parts(node) if isinstance(part, onnx.NodeProto)):
+            key = (part.domain, part.op_type)
+            total += 1 if key not in bodies else measure_function(key)
+        return total
+
+    def measure_function(key: tuple[str, str]) -> int:
+        if key not in sizes:
+            sizes[key] = None  # until it is known: who meets it again meanwhile has called itself
+            sizes[key] = measure(bodies[key].node)
+        size = sizes[key]
+        if size is None:
+            raise RecursionError
+        return size
+
+    try:
+        return measure(model.graph.node)
+    except RecursionError:
+        return None
+
+
+def is_control_flow(part: Any) -> bool:
+    """Whether a part of the file chooses at run time what is computed."""
+    return isinstance(part, onnx.NodeProto) and part.op_type in CONTROL_FLOW
+
 
 def list_parts(message: Any) -> Iterator[Any]:
     """A message of the file and all within it: branches, loop bodies and functions hold nodes and tensors too."""
@@ -133,12 +221,12 @@ def list_parts(message: Any) -> Iterator[Any]:
                 yield from list_parts(part)
 
 
-def count_multiply_adds(path: Path, *, layout: Layout, width_px: int, height_px: int) -> int | None:
+def count_multiply_adds(content: bytes, *, layout: Layout, width_px: int, height_px: int) -> int | None:
     """Multiply-adds of convolutions and matrix products for one image (one multiply-add counts as one).
 
     None when a shape cannot be inferred or an operator may hide work: never a figure that is too small.
     """
-    model = read_model(path)
+    model = read_model(content)
     inputs = find_inputs(model)
     if len(inputs) != 1 or len(inputs[0].type.tensor_type.shape.dim) != 4 or not is_countable(model):
         return None

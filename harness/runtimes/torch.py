@@ -1,0 +1,92 @@
+"""TorchScript and torch.export programs: code, which runs only where the parent allows it and behind its layers.
+
+Nothing static can be trusted of them. Loading one already runs it: a program may hold pickles.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.protocol import Device, Inspected, Layout
+
+
+def inspect_model(content: bytes, *, kind: str) -> Inspected:
+    """Parameters, and what no program may hold. Raises ValueError for a file that is none."""
+    module = read_model(content, kind)
+    parameters = sum(tensor.numel() for tensor in module.parameters())
+    keeps = kind == "torchscript" and any(node.kind() == "prim::SetAttr" for node in list_nodes(module))
+    refused = ("code that keeps something between its runs (prim::SetAttr)",) if keeps else ()
+    return Inspected(opset=0, inputs=(), outputs=(), parameters=parameters, refused=refused, control_flow=())
+
+
+def count_multiply_adds(content: bytes, *, layout: Layout, width_px: int, height_px: int) -> None:
+    """Never known: a program can hide its work."""
+
+
+def load_model(content: bytes, *, kind: str, threads: int, device: Device, seed: int | None) -> "Program":
+    """Make a program ready to run."""
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("CUDA is not available to PyTorch; install a build for it, or leave out --device cuda")
+    return Program(read_model(content, kind, device), device, seed)
+
+
+def read_model(content: bytes, kind: str, device: Device = "cpu") -> Any:
+    """The module. Raises ValueError for a file that is no such program."""
+    if not content.startswith(b"PK"):
+        raise ValueError(f"the file is no archive of a {kind} program; export it with torch")
+    try:
+        if kind == "torchscript":
+            return torch.jit.load(io.BytesIO(content), map_location=device).eval()
+        return torch.export.load(io.BytesIO(content)).module().to(device)
+    except Exception as error:  # the loaders raise whatever they stumble over
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"the file is no whole {kind} program ({reason[:200]}); export it again") from error
+
+
+def list_nodes(module: Any) -> Iterator[Any]:
+    """The nodes of all methods of a TorchScript module and of those inside it, with their blocks."""
+    for part in module.modules():
+        for name in part._c._method_names():
+            yield from list_block(getattr(part._c, "_get_method")(name).graph)  # noqa: B009
+
+
+def list_block(block: Any) -> Iterator[Any]:
+    """The nodes of a graph or block, and of the blocks in them."""
+    for node in block.nodes():
+        yield node
+        for inner in node.blocks():
+            yield from list_block(inner)
+
+
+class Program:
+    """A loaded program on its device."""
+
+    def __init__(self, module: Callable[[torch.Tensor], Any], device: Device, seed: int | None) -> None:
+        self.module, self.device, self.seed = module, device, seed
+
+    def place(self, source: np.ndarray) -> None:
+        """Copy the input of the coming runs to the device."""
+        self.source = torch.from_numpy(source.copy()).to(self.device)
+
+    def run(self) -> None:
+        """Compute the output, and wait until the device has done so."""
+        if self.seed is not None:
+            torch.manual_seed(self.seed)
+        with torch.inference_mode():
+            self.output = self.module(self.source)
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def take(self) -> np.ndarray:
+        """The output in main memory, which is not kept any longer."""
+        output = self.output
+        del self.output
+        if not isinstance(output, torch.Tensor):
+            raise TypeError(f"its output is {type(output).__name__}; it must be one tensor")
+        array: np.ndarray = output.detach().cpu().contiguous().numpy()
+        return array

@@ -1,0 +1,156 @@
+"""What the child does once it is confined: it answers requests; here a submission's model is read, loaded and run."""
+
+import importlib
+import os
+import socket
+import time
+from multiprocessing.connection import Connection
+from types import ModuleType
+from typing import BinaryIO, Protocol
+
+import msgspec
+import numpy as np
+
+from harness import protocol
+from harness.confinement import confine_further
+
+SHORT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "not enough memory", "can't allocate memory")
+"""What runtimes say where the backstop refuses them memory."""
+
+RUNTIMES = {"onnx": "onnx", "torchscript": "torch", "pt2": "torch"}
+"""The module of `runtimes` that knows this kind of model."""
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests one by one; a failing request is answered with its reason."""
+    decoder, encoder = msgspec.json.Decoder(protocol.Request), msgspec.json.Encoder()
+    session = Session()
+    while True:
+        try:
+            request = decoder.decode(connection.recv_bytes(protocol.MAX_MESSAGE_BYTES))
+        except EOFError:
+            return
+        payload = receive_payload(connection, request)
+        reply = answer(session, request, payload)
+        connection.send_bytes(encoder.encode(reply))
+        if isinstance(request, protocol.Fetch) and isinstance(reply, protocol.Done):
+            # sent as it lies: a copy would count in the model's peak of memory
+            connection.send_bytes(np.ascontiguousarray(session.output).reshape(-1).view(np.uint8).data)
+
+
+def receive_payload(connection: Connection, request: protocol.Request) -> bytes | BinaryIO:
+    """What follows a request: an array's bytes, or an open file."""
+    if isinstance(request, protocol.Put):
+        return connection.recv_bytes()
+    if not isinstance(request, protocol.Inspect | protocol.Count | protocol.Load):
+        return b""
+    channel = socket.socket(fileno=connection.fileno())
+    try:
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    finally:
+        channel.detach()  # the connection goes on to own it
+    return os.fdopen(descriptors[0], "rb")
+
+
+def read_content(payload: bytes | BinaryIO) -> bytes:
+    """All of a file, in one piece of memory."""
+    if isinstance(payload, bytes):
+        return payload
+    with payload:
+        return payload.read()
+
+
+def answer(session: "Session", request: protocol.Request, payload: bytes | BinaryIO) -> protocol.Reply:
+    """Carry out one request; an exception becomes a `Failed` reply of one line."""
+    try:
+        return session.handle(request, payload)
+    except MemoryError as error:
+        return protocol.Failed("out_of_memory", first_line(error))
+    except Exception as error:  # whatever a model throws is the model's failure
+        short_of_memory = any(sign in str(error) for sign in SHORT_OF_MEMORY)
+        return protocol.Failed("out_of_memory" if short_of_memory else "error", first_line(error))
+
+
+def first_line(error: Exception) -> str:
+    """The error's first line, of a length that fits a table, with nothing that a terminal would obey."""
+    lines = str(error).strip().splitlines()
+    line = (lines[0] if lines else type(error).__name__)[:300]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+class Model(Protocol):
+    """A loaded model of any runtime. Only `run` is timed; `take` hands its output over and forgets it."""
+
+    def place(self, source: np.ndarray) -> None: ...
+    def run(self) -> None: ...
+    def take(self) -> np.ndarray: ...
+
+
+class Session:
+    """What the child holds between requests: the model, its input and its last output."""
+
+    def __init__(self) -> None:
+        self.model: Model | None = None
+        self.output = np.empty(0, np.float32)
+
+    def handle(self, request: protocol.Request, payload: bytes | BinaryIO) -> protocol.Reply:
+        match request:
+            case protocol.Inspect():
+                return self.inspect(request, read_content(payload))
+            case protocol.Count():
+                return self.count(request, read_content(payload))
+            case protocol.Load():
+                return self.load(request, read_content(payload))
+            case protocol.Put():
+                self.get_model().place(np.frombuffer(read_content(payload), np.float32).reshape(request.shape))
+                return protocol.Done()
+            case protocol.Run():
+                return self.run()
+            case protocol.Fetch():
+                return protocol.Done()
+
+    def inspect(self, request: protocol.Inspect, content: bytes) -> protocol.Inspected:
+        runtime = prepare_runtime(request.runtime)
+        inspected: protocol.Inspected = runtime.inspect_model(content, kind=request.runtime)
+        return inspected
+
+    def count(self, request: protocol.Count, content: bytes) -> protocol.Counted:
+        runtime = prepare_runtime(request.runtime)
+        multiply_adds = runtime.count_multiply_adds(
+            content, layout=request.layout, width_px=request.width_px, height_px=request.height_px
+        )
+        return protocol.Counted(multiply_adds)
+
+    def load(self, request: protocol.Load, content: bytes) -> protocol.Done:
+        runtime = prepare_runtime(request.runtime)
+        start_ns = time.perf_counter_ns()
+        self.model = runtime.load_model(
+            content, kind=request.runtime, threads=request.threads, device=request.device, seed=request.seed
+        )
+        return protocol.Done(time.perf_counter_ns() - start_ns)
+
+    def get_model(self) -> "Model":
+        if self.model is None:
+            raise RuntimeError("no model is loaded")
+        return self.model
+
+    def run(self) -> protocol.Ran:
+        model = self.get_model()
+        self.output = np.empty(0, np.float32)  # the last output must not count in this run's peak
+        cpu_ns, start_ns = time.process_time_ns(), time.perf_counter_ns()
+        model.run()
+        wall_ns, cpu_ns = time.perf_counter_ns() - start_ns, time.process_time_ns() - cpu_ns
+        self.output = model.take()
+        return protocol.Ran(wall_ns, cpu_ns, str(self.output.dtype), self.output.shape)
+
+
+def prepare_runtime(name: str) -> ModuleType:
+    """The module for this kind of model; from here on the process is confined to what a model may do."""
+    if name not in RUNTIMES:
+        raise ValueError(f"unknown runtime {name!r}")
+    try:
+        runtime = importlib.import_module(f"harness.runtimes.{RUNTIMES[name]}")
+    except ModuleNotFoundError as error:
+        raise ValueError(f"the runtime {name!r} needs {error.name}; pip install it") from None
+    confine_further()
+    return runtime
