@@ -1,18 +1,18 @@
 """The commands: each parses its options, calls the package, and prints what came of it."""
 
+import contextlib
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError
+from harness.screen import log, out, show_progress
+from harness.signals import Interrupted, ignore_signals, raise_on_signals
 
 app = typer.Typer(
     help="Evaluate and rank image-enhancement models by quality and cost.",
@@ -20,8 +20,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-log = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 SubmissionDirs = Annotated[list[Path] | None, typer.Argument(help="Submission folders; none: all of ./submissions.")]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
@@ -38,16 +36,33 @@ PhaseName = Annotated[str, typer.Option("--phase", help="Whose score formulas to
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; by default the physical cores.")]
 
 REPORTS = Path("reports")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
-    """Run a command; a HarnessError becomes one sentence and an exit code."""
+    """Run a command; a HarnessError, a full disk or a signal becomes one sentence and an exit code."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    raise_on_signals()
     try:
-        app()
+        try:
+            app()
+        finally:
+            ignore_signals()
     except HarnessError as error:
-        log.print(f"error: {error}", style="bold red", markup=False)
-        sys.exit(error.exit_code)
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}); free some space.", 5)
+    except Interrupted as error:
+        fail(f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code)
+
+
+def fail(sentence: str, exit_code: int) -> NoReturn:
+    """Say why on standard error, where anyone still reads it, and end."""
+    with contextlib.suppress(OSError):
+        log.print(f"error: {sentence}", style="bold red", markup=False)
+    sys.exit(exit_code)
 
 
 @app.command()
@@ -60,6 +75,7 @@ def run(
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
     timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
+    again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
     from harness import archive, session
@@ -70,17 +86,21 @@ def run(
 
     rules = read_challenge(challenge)
     folders, faults = session.read_folders(submissions)
+    store = open_store(assets)
+    session.remove_leftovers(reports, store)
     archive.check_writable(reports)
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
-            rules, dataset, open_store(assets), threads=threads, timing=timing, on_progress=progress
+            rules, dataset, store, threads=threads, timing=timing, on_progress=progress
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now, not at the end
         for folder in folders:
-            outcome = session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=progress)
+            outcome = session.run_submission(
+                folder, evaluation, split=split, reports_dir=reports, on_progress=progress, again=again
+            )
             log.print(outcome.sentence, markup=False)
             faults += outcome.faults
         progress("writing reports", 0, 1)
@@ -252,12 +272,3 @@ def show_version(
     if version:
         out.print(f"harness {__version__}")
         raise typer.Exit
-
-
-@contextmanager
-def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal; nothing elsewhere, where the sentence after each submission has to do."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

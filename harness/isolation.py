@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ import numpy as np
 import psutil
 
 import harness
-from harness import protocol
+from harness import files, protocol
 from harness.errors import HarnessError, ModelError
 
 POLL_S = 0.01
@@ -47,7 +46,7 @@ class ModelProcess:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-"))
+            scratch = stack.enter_context(files.make_scratch())
             ours, theirs = socket.socketpair()
             self._connection = stack.enter_context(Connection(ours.detach()))
             with theirs:

@@ -15,9 +15,9 @@ LAYERS = (
     "__main__",
     "cli",
     "session reporting",
-    "evaluate leaderboard regression published render",
+    "fingerprint evaluate leaderboard regression published render",
     "timing enhancement isolation dataset embedded assets challenge scoring score_table environment submission archive",
-    "statistics metrics protocol records files errors __init__",
+    "statistics metrics protocol records files screen signals errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 
