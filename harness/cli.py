@@ -11,7 +11,7 @@ import typer
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError
-from harness.screen import log, out, show_progress
+from harness.screen import log, out, release, show_progress
 from harness.signals import Interrupted, ignore_signals, raise_on_signals
 
 app = typer.Typer(
@@ -53,7 +53,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}); free some space.", 5)
+        fail(f"{error.filename or 'standard output'} cannot be written ({error.strerror}); free some space.", 5)
     except Interrupted as error:
         fail(f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code)
 
@@ -62,6 +62,7 @@ def fail(sentence: str, exit_code: int) -> NoReturn:
     """Say why on standard error, where anyone still reads it, and end."""
     with contextlib.suppress(OSError):
         log.print(f"error: {sentence}", style="bold red", markup=False)
+    release()
     sys.exit(exit_code)
 
 

@@ -20,6 +20,15 @@ out = Screen(highlight=False, soft_wrap=True, emoji=False)
 log = Screen(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
+def release() -> None:
+    """Write out what is still kept back; what a full disk or a closed terminal does not take is dropped."""
+    for screen in (out, log):
+        try:
+            screen.file.flush()
+        except OSError:
+            silence(screen.file.fileno())
+
+
 def silence(descriptor: int) -> None:
     """Have a stream lead nowhere: what is still to be written to it fails no more."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
