@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -11,8 +12,9 @@ import typer
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError
+from harness.files import remove_scratch
 from harness.screen import log, out, release, show_progress
-from harness.signals import Interrupted, ignore_signals, raise_on_signals
+from harness.signals import Interrupted, interruptible
 
 app = typer.Typer(
     help="Evaluate and rank image-enhancement models by quality and cost.",
@@ -42,12 +44,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 def main() -> None:
     """Run a command; a HarnessError, a full disk or a signal becomes one sentence and an exit code."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    raise_on_signals()
     try:
-        try:
+        with interruptible():
             app()
-        finally:
-            ignore_signals()
     except HarnessError as error:
         fail(str(error), error.exit_code)
     except OSError as error:
@@ -55,6 +54,7 @@ def main() -> None:
             raise
         fail(f"{error.filename or 'standard output'} cannot be written ({error.strerror}); free some space.", 5)
     except Interrupted as error:
+        remove_scratch(Path(tempfile.gettempdir()))  # a second signal can have cut the cleaning up short
         fail(f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code)
 
 

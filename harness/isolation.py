@@ -27,6 +27,7 @@ import psutil
 import harness
 from harness import files, protocol
 from harness.errors import HarnessError, ModelError
+from harness.signals import hold_signals
 
 POLL_S = 0.01
 START_DEADLINE_S = 60.0
@@ -46,21 +47,23 @@ class ModelProcess:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
-            scratch = stack.enter_context(files.make_scratch())
-            ours, theirs = socket.socketpair()
-            self._connection = stack.enter_context(Connection(ours.detach()))
-            with theirs:
-                self._process = start_worker(theirs.fileno(), self.memory_limit_bytes, scratch)
-            stack.callback(kill_group, self._process)
-            self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
-            stack.callback(self._watchdog.stop)
+            with hold_signals():
+                scratch = stack.enter_context(files.make_scratch())
+                ours, theirs = socket.socketpair()
+                self._connection = stack.enter_context(Connection(ours.detach()))
+                with theirs:
+                    self._process = start_worker(theirs.fileno(), self.memory_limit_bytes, scratch)
+                stack.callback(kill_group, self._process)
+                self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
+                stack.callback(self._watchdog.stop)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with hold_signals():
+            self._stack.close()
 
     @property
     def pid(self) -> int:

@@ -1,8 +1,10 @@
 """Signals that ask a command to end: each becomes an exception, so that what was begun is undone on the way out."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -13,6 +15,21 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.exit_code = 128 + number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A block that a signal ends with Interrupted, and after which signals are ignored: the rest is short."""
+    raise_on_signals()
+    try:
+        try:
+            yield
+        finally:
+            ignore_signals()
+    except Exception as error:  # while a library in C is imported, the exception comes out as another
+        if _gate.received:
+            raise Interrupted(_gate.received) from error
+        raise
 
 
 def raise_on_signals() -> None:
@@ -28,5 +45,36 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Put a signal off to the end of the block: for short ones that must not be left half done."""
+    if threading.current_thread() is not threading.main_thread():  # signals never disturb the others
+        yield
+        return
+    _gate.closed += 1
+    try:
+        yield
+    finally:
+        _gate.closed -= 1
+        if not _gate.closed and _gate.waiting:
+            number, _gate.waiting = _gate.waiting, 0
+            raise Interrupted(number)
+
+
+class _Gate:
+    """How many blocks hold signals back; the number of the signal that waits, and of the last one (0: none)."""
+
+    closed = 0
+    waiting = 0
+    received = 0
+
+
+_gate = _Gate()
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _gate.received = number
+    if _gate.closed:
+        _gate.waiting = number
+    else:
+        raise Interrupted(number)
