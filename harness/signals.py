@@ -1,12 +1,15 @@
 """Signals that ask a command to end: each becomes an exception, so that what was begun is undone on the way out."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+RETRYING = (signal.SIGALRM,) if hasattr(signal, "SIGALRM") else ()
+RETRY_S = 0.01
 
 
 class Interrupted(BaseException):
@@ -21,11 +24,13 @@ class Interrupted(BaseException):
 def interruptible() -> Iterator[None]:
     """A block that a signal ends with Interrupted, and after which signals are ignored: the rest is short."""
     raise_on_signals()
+    hook, sys.unraisablehook = sys.unraisablehook, _catch_lost
     try:
         try:
             yield
         finally:
             ignore_signals()
+            sys.unraisablehook = hook
     except Exception as error:  # while a library in C is imported, the exception comes out as another
         if _gate.received:
             raise Interrupted(_gate.received) from error
@@ -41,7 +46,7 @@ def raise_on_signals() -> None:
 
 def ignore_signals() -> None:
     """Let no further signal disturb the end that has begun."""
-    for number in ENDING:
+    for number in (*ENDING, *RETRYING):
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -78,3 +83,12 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
         _gate.waiting = number
     else:
         raise Interrupted(number)
+
+
+def _catch_lost(lost: "sys.UnraisableHookArgs") -> None:
+    """Python drops what is raised in a destructor or a callback of the collector: raise it again a moment later."""
+    if isinstance(lost.exc_value, Interrupted) and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda _number, frame: _interrupt(_gate.received, frame))
+        signal.setitimer(signal.ITIMER_REAL, RETRY_S)
+    else:
+        sys.__unraisablehook__(lost)

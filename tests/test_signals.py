@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from harness.signals import ENDING, Interrupted, hold_signals, ignore_signals, i
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """The handlers of pytest itself come back."""
-    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     raise_on_signals()
     yield
@@ -55,6 +56,17 @@ def test_what_a_library_makes_of_a_signal_is_still_the_signal() -> None:
         except Interrupted:
             raise ImportError("initialization failed") from None
     os.kill(os.getpid(), signal.SIGTERM)  # nothing disturbs the end
+
+
+def test_a_signal_that_python_drops_comes_again() -> None:
+    class Dying:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+
+    with pytest.raises(Interrupted, match="SIGTERM"), interruptible():
+        Dying()
+        time.sleep(10)
 
 
 def test_an_error_without_a_signal_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
