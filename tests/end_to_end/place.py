@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import models
 import onnx
@@ -26,19 +27,26 @@ class Place:
             "PYTHONPATH": str(ROOT),
         }
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | Path, stdout: IO[str] | int = subprocess.PIPE, ignoring: int | None = None
+    ) -> subprocess.Popen[str]:
         """Start a command; a resource that is never closed shows as a traceback on stderr."""
         command = [sys.executable, "-W", "error::ResourceWarning", "-m", "harness", *map(str, arguments)]
-        pipe = subprocess.PIPE
+
+        def handle_signals() -> None:
+            # a shell that runs the tests in the background has them ignore it, and their children too
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if ignoring is not None:
+                signal.signal(ignoring, signal.SIG_IGN)
+
         return subprocess.Popen(
             command,
             cwd=self.folder,
             env=self.environment,
-            stdout=pipe,
-            stderr=pipe,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
-            # a shell that runs the tests in the background has them ignore it, and their children too
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+            preexec_fn=handle_signals,  # noqa: PLW1509
         )
 
     def harness(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,45 @@
+"""Standard output and standard error, and the progress of what takes long."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+class Screen(Console):
+    """A stream for people. When whoever reads it has left (`| head -1`), the work goes on unseen."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence(self.file.fileno())
+
+
+out = Screen(highlight=False, soft_wrap=True, emoji=False)
+log = Screen(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def release() -> None:
+    """Write out what is still kept back; what a full disk or a closed terminal does not take is dropped."""
+    for screen in (out, log):
+        try:
+            screen.file.flush()
+        except OSError:
+            silence(screen.file.fileno())
+
+
+def silence(descriptor: int) -> None:
+    """Have a stream lead nowhere: what is still to be written to it fails no more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+@contextmanager
+def show_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on a terminal; nothing elsewhere, where the sentence after each submission has to do."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        yield lambda stage, done, total: bar.update(task, description=stage, completed=done, total=total)
