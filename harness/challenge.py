@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from harness.errors import ChallengeError, UsageError
+from harness.errors import ChallengeError, UsageError, quote
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
@@ -126,11 +126,11 @@ def read_challenge(name_or_path: str | Path) -> Challenge:
             content, type=Challenge, dec_hook=lambda _type, value: _resolve_path(path.parent, value)
         )
     except OSError as error:
-        raise ChallengeError(f"{path}: cannot be read: {error.strerror}") from None
+        raise ChallengeError(f"{path}: cannot be read: {error.strerror}; name a challenge's TOML file.") from None
     except msgspec.ValidationError as error:
         raise ChallengeError(f"{path}: {explain_error(str(error), Challenge)}") from None
-    except (msgspec.DecodeError, ValueError) as error:
-        raise ChallengeError(f"{path}: not valid TOML: {error}") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ChallengeError(f"{path}: not valid TOML: {quote(error)}; correct it there.") from None
     _check_formulas(path, challenge)
     return challenge
 
@@ -150,12 +150,13 @@ def explain_error(message: str, struct: type[msgspec.Struct]) -> str:
     text, _, location = message.partition(" - at `$")
     parts = re.findall(r"\w+|\*", location.replace("[...]", ".*"))
     table = f"[{'.'.join(parts)}]" if parts else "the top level"
-    if found := re.fullmatch(r"Object contains unknown field `(.+)`", text):
-        known = _list_keys(struct, parts)
-        return f"unknown key '{found[1]}' at {table}{suggest_name(found[1], known)}; known keys: {', '.join(known)}"
+    if found := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
+        key, known = quote(found[1]), _list_keys(struct, parts)
+        place = f"at {table}{suggest_name(key, known)}"
+        return f"unknown key '{key}' {place}; known keys: {', '.join(known)}; correct or remove it"
     if found := re.fullmatch(r"Object missing required field `(.+)`", text):
-        return f"key '{found[1]}' is missing at {table}; keys it needs: {', '.join(_list_keys(struct, parts))}"
-    return f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")
+        return f"key '{found[1]}' is missing at {table}; add it, keys it needs: {', '.join(_list_keys(struct, parts))}"
+    return quote(f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")) + "; correct it"
 
 
 def _find_file(name_or_path: str | Path) -> Path:

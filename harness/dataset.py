@@ -15,7 +15,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from harness import embedded
 from harness.assets import AssetStore, Progress, compute_sha256
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, quote
 
 Image = NDArray[np.uint8]
 
@@ -165,7 +165,7 @@ def _load_pair(pairs: Mapping[str, tuple[Path, Path]], name: str) -> ImagePair:
     source, target = read_image(source_path), read_image(target_path)
     if source.shape != target.shape:
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (source, target)]
-        message = f"pair '{name}': {source_path} is {sizes[0]}, {target_path} is {sizes[1]}: they must be the same size"
+        message = f"pair '{name}': {source_path} is {sizes[0]}, {target_path} is {sizes[1]}: give both one size"
         raise DataError(message)
     return ImagePair(name, source, target)
 
@@ -184,6 +184,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in SUFFIXES:
             message = f"{path} is not an image ({', '.join(SUFFIXES)}): move it out of the dataset"
             raise DataError(message)
+        _check_regular_file(path)
         if path.stem in images:
             message = f"{path} and {images[path.stem]} have the same stem: rename one"
             raise DataError(message)
@@ -207,6 +208,7 @@ def read_image(path: Path) -> Image:
         _check_regular_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("error", UserWarning)  # a damaged EXIF block, say: the photo may lie on its side
             return _decode_image(path)
     except DataError:
         raise
@@ -216,6 +218,9 @@ def read_image(path: Path) -> Image:
 
 
 def _check_regular_file(path: Path) -> None:
+    if not path.exists():
+        message = f"cannot read the image {path} (No such file or directory): restore it, or correct the path"
+        raise DataError(message)
     if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait forever
         message = f"{path} is not a regular file: give the path of a PNG or JPEG file"
         raise DataError(message)
@@ -250,4 +255,4 @@ def _check_png(path: Path) -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a PNG, JPEG or BMP"
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return quote(getattr(error, "strerror", None) or error or type(error).__name__)

@@ -5,11 +5,20 @@ Only the command line turns these into exit codes; nothing else catches them by 
 
 from typing import ClassVar
 
+SHOWN_LENGTH = 200  # of what a sentence quotes from a file
+
 
 class HarnessError(Exception):
     """A fault that the user can mend. `exit_code` is documented in the README."""
 
     exit_code: ClassVar[int] = 1
+
+
+def quote(text: object) -> str:
+    """What a file or a library says, as part of a sentence: one line, not too long, nothing that a terminal obeys."""
+    shown = str(text)
+    shown = shown if len(shown) <= SHOWN_LENGTH else shown[:SHOWN_LENGTH] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in shown)
 
 
 class RegressionError(HarnessError):

@@ -1,6 +1,7 @@
 """Reads and validates a submission's folder; never runs anything of it."""
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,11 +9,15 @@ from typing import Annotated, Literal
 import msgspec
 
 from harness.challenge import explain_error
-from harness.errors import SubmissionError
+from harness.errors import SubmissionError, quote
 from harness.protocol import CODE, Inspected, Layout, Tensor
 from harness.records import Submission
 
 MANIFEST = "submission.toml"
+MANIFEST_BYTES = 32_000  # its parser takes minutes over a megabyte of `a.a.a`
+TEXT_LENGTH = 500
+UNSHOWABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters, separators of lines and paragraphs
+NEWEST_OPSET = 28  # that ONNX Runtime 1.32 runs; older ones refuse the newest as they load them
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,12 +66,21 @@ def read_submission(path: Path) -> SubmissionFolder:
     if not is_regular(manifest_path):
         raise SubmissionError(f"{path} has no {MANIFEST} as a regular file; the README shows one to start from.")
     try:
-        text = manifest_path.read_text(encoding="utf-8")
+        text = read_text(manifest_path)
     except OSError as error:
         raise SubmissionError(f"{manifest_path} cannot be read ({error.strerror}); mend its permissions.") from None
     except UnicodeDecodeError:
         raise SubmissionError(f"{manifest_path} is not valid UTF-8; save it again as text.") from None
     return SubmissionFolder(path, decode_manifest(text, manifest_path))
+
+
+def read_text(manifest_path: Path) -> str:
+    """The text of a manifest of a sensible size, without the byte-order mark that some editors put first."""
+    with manifest_path.open("rb") as file:
+        content = file.read(MANIFEST_BYTES + 1)
+    if len(content) > MANIFEST_BYTES:
+        raise SubmissionError(f"{manifest_path} has more than {MANIFEST_BYTES / 1e3:g} kB; shorten it.")
+    return content.decode("utf-8-sig")
 
 
 def decode_manifest(text: str, manifest_path: Path) -> Manifest:
@@ -75,9 +89,10 @@ def decode_manifest(text: str, manifest_path: Path) -> Manifest:
         manifest = msgspec.toml.decode(text, type=Manifest)
     except msgspec.ValidationError as error:
         raise SubmissionError(f"{manifest_path}: {explain_error(str(error), Manifest)}") from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise SubmissionError(f"{manifest_path} is not valid TOML: {error}") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+        raise SubmissionError(f"{manifest_path} is not valid TOML: {quote(error)}; correct it there.") from None
     check_names(manifest, manifest_path)
+    check_texts(manifest, manifest_path)
     return manifest
 
 
@@ -86,13 +101,24 @@ def check_names(manifest: Manifest, manifest_path: Path) -> None:
     safe = manifest.name.replace("_", "").replace("-", "").replace(".", "")
     if not (safe.isascii() and safe.isalnum()) or manifest.name.startswith(".") or len(manifest.name) > 64:
         raise SubmissionError(
-            f"{manifest_path}: name {manifest.name!r} must be 1 to 64 letters, digits, '_', '-' or '.', "
-            "and not start with a dot."
+            f"{manifest_path}: name {quote(manifest.name)!r} must be 1 to 64 letters, digits, '_', '-' or '.', "
+            "and not start with a dot; rename it."
         )
     if Path(manifest.model_file).name != manifest.model_file or manifest.model_file in ("", ".", ".."):
         raise SubmissionError(
-            f"{manifest_path}: model_file {manifest.model_file!r} must be a plain file name in the same folder."
+            f"{manifest_path}: model_file {quote(manifest.model_file)!r} must be a plain file name; correct it."
         )
+
+
+def check_texts(manifest: Manifest, manifest_path: Path) -> None:
+    """Reports and sentences show these texts, each on one line: no line breaks, nothing that a terminal obeys."""
+    texts = [("authors", author) for author in manifest.authors]
+    texts += [(key, getattr(manifest, key)) for key in ("title", "trained_on", "paper_url", "model_file", "weights")]
+    for key, text in texts:
+        if any(unicodedata.category(letter) in UNSHOWABLE for letter in text):
+            raise SubmissionError(f"{manifest_path}: {key} {quote(text)!r} holds a control character; remove it.")
+        if len(text) > TEXT_LENGTH:
+            raise SubmissionError(f"{manifest_path}: {key} has more than {TEXT_LENGTH} characters; shorten it.")
 
 
 def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]:
@@ -133,14 +159,18 @@ def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
         return folder.manifest.layout or "NCHW"
     if not graph.opset:
         raise SubmissionError(f"{file} names no ONNX operator set; export it again with opset 13 or later.")
+    if graph.opset > NEWEST_OPSET:
+        raise SubmissionError(
+            f"{file} uses operator set {graph.opset}; export it again with opset {NEWEST_OPSET} or older."
+        )
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise SubmissionError(
-            f"{file} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; the rule is one of each."
+            f"{file} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; export it with one of each."
         )
     for role, tensor in (("input", graph.inputs[0]), ("output", graph.outputs[0])):
         if tensor.dtype != "float32":
             raise SubmissionError(
-                f"{file}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1]."
+                f"{file}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1], export it so."
             )
     return check_shape(folder, graph.inputs[0])
 
@@ -150,7 +180,9 @@ def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
     file, shape = folder.manifest.model_file, source.shape
     shown = "x".join("?" if length is None else str(length) for length in shape)
     if len(shape) != 4:
-        raise SubmissionError(f"{file}: its input has shape [{shown}]; it must be [batch, height, width, 3].")
+        raise SubmissionError(
+            f"{file}: its input has shape [{shown}]; it must be [batch, height, width, 3], export it so."
+        )
     layout = folder.manifest.layout or ("NCHW" if shape[1] == 3 and shape[3] != 3 else "NHWC")
     batch, channels, *size = (shape[0], shape[1], *shape[2:]) if layout == "NCHW" else (shape[0], shape[3], *shape[1:3])
     if channels not in (3, None):
@@ -162,7 +194,7 @@ def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
             f"{file}: its input [{shown}] has a fixed size as {layout}; export it with free height and width."
         )
     if batch not in (1, None):
-        raise SubmissionError(f"{file}: its input [{shown}] takes {batch} images at once; it must take one.")
+        raise SubmissionError(f"{file}: its input [{shown}] takes {batch} images at once; export it for one.")
     return layout
 
 

@@ -108,7 +108,7 @@ def test_a_plain_name_is_taken(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("file", ["../model.onnx", "/model.onnx", "sub/model.onnx", "", ".", ".."])
 def test_a_model_file_outside_the_folder_is_refused(tmp_path: Path, file: str) -> None:
-    with pytest.raises(SubmissionError, match="must be a plain file name in the same folder"):
+    with pytest.raises(SubmissionError, match="must be a plain file name"):
         read_submission(write_manifest(tmp_path / "a", MANIFEST + f'model_file = "{file}"\n'))
 
 
@@ -146,9 +146,8 @@ def test_a_model_that_is_no_file_of_its_own_is_missing(tmp_path: Path, make: Cal
         hash_model(folder, limit_bytes=10**6)
 
 
-@pytest.mark.parametrize("name", ["a\\u0000b", "a" * 300])
-def test_a_model_file_that_no_disk_can_hold_is_missing(tmp_path: Path, name: str) -> None:
-    folder = read_submission(write_manifest(tmp_path / "a", MANIFEST + f'model_file = "{name}"\n'))
+def test_a_model_file_that_no_disk_can_hold_is_missing(tmp_path: Path) -> None:
+    folder = read_submission(write_manifest(tmp_path / "a", MANIFEST + f'model_file = "{"a" * 300}"\n'))
     with pytest.raises(SubmissionError, match="not there as a regular file"):
         hash_model(folder, limit_bytes=10)
 

@@ -43,7 +43,9 @@ def test_a_run_makes_a_record_and_a_leaderboard(place: Place) -> None:
 
 def test_a_run_says_what_it_does(place: Place, tiny_options: Sequence[str]) -> None:
     done = place.succeed("run", "submissions/good", *tiny_options, "--again")
-    assert done.stderr.splitlines() == ["Dataset pictures: 3 pairs from the folder pictures.", "good: done."]
+    first, isolation, last = done.stderr.splitlines()
+    assert (first, last) == ("Dataset pictures: 3 pairs from the folder pictures.", "good: done.")
+    assert isolation.startswith("Isolation on: listed environment, new session")
     assert "good" in done.stdout
     assert done.stdout.endswith("Written: reports/leaderboard.md\n")
 
@@ -104,10 +106,11 @@ def test_weights_that_are_elsewhere_are_no_fault(place: Place, tiny_options: Seq
 
 
 def test_a_timed_run_has_scores_times_and_a_figure(place: Place) -> None:
-    place.succeed("run", "--threads", "1", *TINY)
+    place.succeed("run", "--threads", "1", "--budget", "6", *TINY)
     timing = read_record(place.records / "good.json").timing
     assert timing is not None
-    assert (timing.threads, timing.baseline, len(timing.samples_ns)) == (1, "slow", 8)
+    assert (timing.threads, timing.baseline) == (1, "slow")
+    assert len(timing.samples_ns) >= 3
     assert any(name.startswith("figures/") for name in place.read_reports())
     assert "SRCNN" not in read_board(place)  # this challenge has another baseline
     place.succeed("check", *TINY)
