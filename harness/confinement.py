@@ -41,7 +41,9 @@ FORBIDDEN = """socket socketpair ptrace process_vm_readv process_vm_writev proce
     personality shmget msgget semget mq_open""".split()
 """System calls that no model needs, from the start."""
 
-FORBIDDEN_LATER = """fork vfork execve execveat chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat kill tkill
+FORBIDDEN_LATER = """fork vfork execve execveat chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime
+    utimes futimesat utimensat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr
+    removexattrat file_setattr memfd_create memfd_secret kill tkill rt_sigqueueinfo rt_tgsigqueueinfo
     sched_setaffinity sched_setscheduler sched_setparam sched_setattr setpriority ioprio_set setrlimit""".split()
 """Those that an import may need, but no model does."""
 
