@@ -40,7 +40,9 @@ def fetch_output(process: ModelProcess, ran: Ran, shape: tuple[int, ...], *, lay
     if not np.isfinite(output).all():
         count = int(output.size - np.isfinite(output).sum())
         raise ModelError(
-            f"its output holds {count} values that are NaN or infinite.", stage="output", kind="not_finite"
+            f"its output holds {count} values that are NaN or infinite; mend the model.",
+            stage="output",
+            kind="not_finite",
         )
     return output
 

@@ -10,10 +10,8 @@ import math
 import os
 import signal
 import socket
-import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -22,9 +20,9 @@ from typing import Self, TypeVar
 import msgspec
 import numpy as np
 
-import harness
 from harness import files, protocol
 from harness.errors import HarnessError, ModelError
+from harness.launch import open_model, send_descriptor, start_worker
 from harness.signals import hold_signals
 from harness.watchdog import POLL_S, Watchdog, kill_group
 
@@ -34,6 +32,10 @@ MEMORY_METHOD = (
     "VmHWM of the child" if sys.platform == "linux" else f"resident memory polled every {POLL_S * 1e3:.0f} ms"
 )
 
+REMEDIES = {
+    "load": "; export it again, and load it once in its own runtime",
+    "run": "; run it once on such a picture in its own runtime",
+}
 NEEDED_FOR_CODE = ("Landlock", "seccomp")
 
 R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
@@ -188,7 +190,7 @@ class ModelProcess:
         if isinstance(reply, protocol.Failed):
             if reply.kind == "out_of_memory":
                 raise self._describe_end(stage, "out_of_memory")
-            raise ModelError(f"its {stage} failed: {reply.message}", stage=stage, kind=reply.kind)
+            raise ModelError(describe_failure(stage, reply.message, file), stage=stage, kind=reply.kind)
         if not isinstance(reply, kind):
             raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
         return reply
@@ -214,69 +216,36 @@ class ModelProcess:
         verdict = self._watchdog.verdict or cause
         if verdict == "out_of_memory":
             limit = f"{self.memory_limit_bytes / 1e9:g} GB"
-            return ModelError(f"out of memory (limit {limit}) during {stage}.", stage=stage, kind="out_of_memory")
+            return ModelError(
+                f"out of memory (limit {limit}) during {stage}; make the model need less.",
+                stage=stage,
+                kind="out_of_memory",
+            )
         if verdict == "timeout":
-            return ModelError(f"no end of {stage} within {self._watchdog.allowed_s:g} s.", stage=stage, kind="timeout")
+            return ModelError(
+                f"no end of {stage} within {self._watchdog.allowed_s:g} s; make the model faster.",
+                stage=stage,
+                kind="timeout",
+            )
         try:
             code = self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
-            return ModelError(f"its process broke off the talk during {stage}.", stage=stage, kind="crash")
+            return ModelError(
+                f"its process broke off the talk during {stage}; mend the model.", stage=stage, kind="crash"
+            )
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ModelError(f"its process ended with {end} during {stage}.", stage=stage, kind="crash")
+        return ModelError(
+            f"its process ended with {end} during {stage}; mend the model, or run it again if the process was killed.",
+            stage=stage,
+            kind="crash",
+        )
 
 
-@contextlib.contextmanager
-def open_model(path: Path) -> Iterator[int]:
-    """A descriptor of the model's file for the child; nothing of it is read here. Raises ModelError."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        message = f"{path.name} cannot be opened ({error.strerror}); put the model there as a file."
-        raise ModelError(message, stage="load", kind="missing") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            message = f"{path.name} is no regular file; put the model itself there."
-            raise ModelError(message, stage="load", kind="missing")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def send_descriptor(connection: Connection, descriptor: int) -> None:
-    """Give the child an open file: no path has to be opened to it, and what lies under the path later cannot matter."""
-    channel = socket.socket(fileno=connection.fileno())
-    try:
-        socket.send_fds(channel, [b"f"], [descriptor])
-    finally:
-        channel.detach()  # the connection goes on to own it
-
-
-def start_worker(descriptor: int, limit_bytes: int, scratch: str) -> subprocess.Popen[bytes]:
-    """A fresh interpreter at the other end of `descriptor`, with nothing else of this process."""
-    words = [descriptor, limit_bytes, os.getpid()]
-    return subprocess.Popen(
-        [sys.executable, "-s", "-P", "-m", "harness.worker", *map(str, words)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=scratch,
-        env=list_environment(scratch),
-        pass_fds=(descriptor,),
-        start_new_session=True,
-    )
-
-
-def list_environment(scratch: str) -> dict[str, str]:
-    """All that a child may know of this machine: where the package lies, and a folder of its own."""
-    return {
-        "PATH": os.defpath,
-        "PYTHONPATH": str(Path(harness.__file__).parent.parent),
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "LC_ALL": "C.UTF-8",
-        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime 1.32 otherwise writes to the user's cache and calls home
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+def describe_failure(stage: str, reason: str, file: Path | None) -> str:
+    """What a model did wrong, as its runtime says it, and what to do, where the runtime does not say that too."""
+    where = f"{file.name}: " if file else ""
+    remedy = "" if "; " in reason else REMEDIES.get(stage, "; mend the model")
+    return f"its {stage} failed: {where}{reason.rstrip('.')}{remedy}."
 
 
 def read_peak_bytes(pid: int) -> int | None:

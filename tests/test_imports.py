@@ -17,7 +17,7 @@ LAYERS = (
     "session reporting",
     "fingerprint evaluate leaderboard regression published render",
     "audit quality",
-    "timing enhancement isolation watchdog dataset embedded assets challenge scoring score_table environment "
+    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring score_table environment "
     "submission archive",
     "flags",
     "statistics metrics protocol records files screen signals errors __init__",

@@ -1,4 +1,7 @@
-"""Bad input ends in one sentence and the exit code that the README documents; earlier records stay as they are."""
+"""Bad input ends in one sentence and the exit code that the README documents; earlier records stay as they are.
+
+Here each kind of input runs as a user has it, through a process of its own; the tables of cases are in test_bad_*.py.
+"""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -9,7 +12,6 @@ import numpy as np
 import onnx
 import pytest
 import tiny
-from onnx import TensorProto
 from PIL import Image
 from place import Place
 
@@ -35,19 +37,13 @@ def cut(model: onnx.ModelProto) -> bytes:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (cut(models.brighten()), "its load failed: the file is not a whole ONNX model"),
-        (models.fixed_size(), "model.onnx: its input [1x100x100x3] has a fixed size as NHWC"),
-        (models.with_type(TensorProto.INT32), "model.onnx: its input 'source' is int32; it must be float32"),
+        (cut(models.brighten()), "its load failed: model.onnx: the file is not a whole ONNX model"),
         (models.all_nan(), "its output holds 39600 values that are NaN or infinite"),
-        (models.wrong_size(), "its output has shape (1, 109, 120, 3) for an input of (1, 110, 120, 3)"),
         (models.allocate(1_000_000_000), "out of memory (limit 0.4 GB) during run"),
         (models.endless_loop(), "no end of run within 2 s"),
-        (models.random_operator(), "model.onnx holds the random operator RandomNormalLike"),
-        (models.external_data(), "model.onnx holds weights in another file (external data)"),
-        (models.two_outputs(), "model.onnx has 1 inputs and 2 outputs"),
         (b"x" * 2_000_000, "model.onnx has 2.0 MB, 1 MB are allowed"),
     ],
-    ids="truncated fixed integer nan size memory endless random external outputs large".split(),
+    ids="truncated nan memory endless large".split(),
 )
 def test_a_model_that_breaks_a_rule(
     place: Place, tiny_options: Sequence[str], model: onnx.ModelProto | bytes, sentence: str
@@ -62,11 +58,9 @@ def test_a_model_that_breaks_a_rule(
     [
         ({"title": None}, ("key 'title' is missing", "keys it needs: name, title, trained_on, authors")),
         ({"titel": "T"}, ("unknown key 'titel'", "'title'", "known keys: name, title, trained_on, authors")),
-        ({"layout": "HWC"}, ("layout: invalid enum value 'HWC'",)),
-        ({"name": "../good"}, ("name '../good' must be 1 to 64 letters",)),
         ({"model_file": "/etc/hostname"}, ("must be a plain file name",)),
     ],
-    ids="missing misspelt layout name path".split(),
+    ids="missing misspelt path".split(),
 )
 def test_a_manifest_that_does_not_hold(
     place: Place, tiny_options: Sequence[str], keys: dict[str, str | None], sentences: tuple[str, ...]

@@ -68,9 +68,7 @@ MANIFESTS = (
     bad_manifest("title of two lines", FULL.replace('"T"', '"a\\nb"'), "title 'a?b' holds a control", "remove it"),
     bad_manifest("title reversed", FULL.replace("T", "\\u202eT"), "title '?T' holds a control character", "remove it"),
     bad_manifest("title long", FULL.replace("T", "T" * 501), "title has more than 500 characters", "shorten it"),
-    bad_manifest(
-        "model outside", FULL + 'model_file = "../m.onnx"', "model_file '../m.onnx'", "plain file name"
-    ),
+    bad_manifest("model outside", FULL + 'model_file = "../m.onnx"', "model_file '../m.onnx'", "plain file name"),
     bad_manifest(
         "model of the system", FULL + 'model_file = "/etc/passwd"', "'/etc/passwd' must be", "plain file name"
     ),
@@ -118,7 +116,7 @@ def bad_file(name: str, content: onnx.ModelProto | bytes, fault: str, remedy: st
     return Case(name, model(content), "good: ", fault, remedy, VALIDATE, SUBMISSION)
 
 
-def bad_run(name: str, content: onnx.ModelProto, fault: str, remedy: str = "") -> Case:
+def bad_run(name: str, content: onnx.ModelProto, fault: str, remedy: str) -> Case:
     """Found when the model is loaded or run."""
     return Case(name, model(content), "good: ", fault, remedy, RUN, SUBMISSION)
 
@@ -142,12 +140,12 @@ NOT_ONNX = "the file is not a whole ONNX model"
 DYNAMIC = ("batch", "height", "width", 3)
 
 FILES = (
-    bad_file("truncated", WHOLE[:-20], NOT_ONNX, ""),
-    bad_file("cut to one byte", WHOLE[:1], NOT_ONNX, ""),
-    bad_file("of zero bytes", b"", NOT_ONNX, ""),
-    bad_file("a picture", b"\x89PNG\r\n\x1a\n" + bytes(100), NOT_ONNX, ""),
-    bad_file("a web page", b"<!DOCTYPE html><html>404</html>", NOT_ONNX, ""),
-    bad_file("ONNX Runtime's own format", b"\x20\0\0\0ORTM" + bytes(100), NOT_ONNX, ""),
+    bad_file("truncated", WHOLE[:-20], NOT_ONNX, "export it again"),
+    bad_file("cut to one byte", WHOLE[:1], NOT_ONNX, "export it again"),
+    bad_file("of zero bytes", b"", NOT_ONNX, "export it again"),
+    bad_file("a picture", b"\x89PNG\r\n\x1a\n" + bytes(100), NOT_ONNX, "export it again"),
+    bad_file("a web page", b"<!DOCTYPE html><html>404</html>", NOT_ONNX, "export it again"),
+    bad_file("ONNX Runtime's own format", b"\x20\0\0\0ORTM" + bytes(100), NOT_ONNX, "export it again"),
     bad_file(
         "a Git LFS pointer", broken_models.LFS_POINTER, "is a Git LFS pointer", "`git lfs pull` fetches the model"
     ),
@@ -184,18 +182,40 @@ FILES = (
     Case("a pipe", instead(os.mkfifo, "model.onnx"), *NOT_THERE, VALIDATE, SUBMISSION),
 )
 RUNS = (
-    bad_run("file format too new", broken_models.with_ir_version(99), "its load failed"),
-    bad_run("unknown operator", broken_models.unknown_operator(), "its load failed"),
-    bad_run("weight missing in the file", broken_models.missing_weights(), "its load failed"),
-    bad_run("cycle", broken_models.cycle(), "its load failed"),
-    bad_run("crash while loading", broken_models.divide_the_least_integer(), "SIGFPE"),
-    bad_run("NaN", models.all_nan(), "its output holds 39600 values that are NaN or infinite"),
-    bad_run("infinite", broken_models.all_infinite(), "its output holds 39600 values that are NaN or infinite"),
+    bad_run(
+        "file format too new", broken_models.with_ir_version(99), "its load failed: model.onnx: ", "export it again"
+    ),
+    bad_run("unknown operator", broken_models.unknown_operator(), "its load failed: model.onnx: ", "export it again"),
+    bad_run(
+        "weight missing in the file",
+        broken_models.missing_weights(),
+        "its load failed: model.onnx: ",
+        "export it again",
+    ),
+    bad_run("cycle", broken_models.cycle(), "its load failed: model.onnx: ", "export it again"),
+    bad_run("crash while loading", broken_models.divide_the_least_integer(), "SIGFPE", "mend the model"),
+    bad_run("NaN", models.all_nan(), "its output holds 39600 values that are NaN or infinite", "mend the model"),
+    bad_run(
+        "infinite",
+        broken_models.all_infinite(),
+        "its output holds 39600 values that are NaN or infinite",
+        "mend the model",
+    ),
     bad_run("wrong size", models.wrong_size(), "its output has shape (1, 109, 120, 3)", "both must be the same"),
-    bad_run("endless", models.endless_loop(), "no end of run within 2 s"),
-    bad_run("100 GB in the file", broken_models.constant_of_shape(100 * 10**9), "out of memory (limit 0.4 GB)"),
-    bad_run("100 GB in the run", models.allocate(100 * 10**9), "out of memory (limit 0.4 GB) during run"),
-    bad_run("1 GB", models.allocate(10**9), "out of memory (limit 0.4 GB) during run"),
+    bad_run("endless", models.endless_loop(), "no end of run within 2 s", "make the model faster"),
+    bad_run(
+        "100 GB in the file",
+        broken_models.constant_of_shape(100 * 10**9),
+        "out of memory (limit 0.4 GB)",
+        "make the model need less",
+    ),
+    bad_run(
+        "100 GB in the run",
+        models.allocate(100 * 10**9),
+        "out of memory (limit 0.4 GB) during run",
+        "make the model need less",
+    ),
+    bad_run("1 GB", models.allocate(10**9), "out of memory (limit 0.4 GB) during run", "make the model need less"),
 )
 
 
