@@ -153,8 +153,14 @@ def test_dataset_machine_and_commit_are_named(challenge: Challenge) -> None:
             "Machine": "Some CPU, 2 CPUs, Linux",
             "Python": "3.11.7",
             "ONNX Runtime": "1.32.0",
+            "Isolation": "-",
         }
     ]
+    weaker = replace(record, isolation={"seccomp": "on", "Landlock": "off: the kernel has no Landlock"})
+    assert read_table(render(challenge, weaker), "Runs")[0]["Isolation"] == "without Landlock"
+    assert (
+        read_table(render(challenge, replace(record, isolation={"seccomp": "on"})), "Runs")[0]["Isolation"] == "whole"
+    )
 
 
 def test_page_says_how_each_number_is_made(challenge: Challenge) -> None:
@@ -191,7 +197,7 @@ def test_text_of_a_submission_is_only_text_wherever_it_stands(challenge: Challen
     assert "\n# head" not in page
     assert page.count(HOSTILE_SHOWN) == 4 + 3 + 1 + 3 + 3  # summary and board, not ranked, times, and two rows of runs
     columns = {heading: len(read_table(page, heading)[0]) for heading in ("Split", "Not ranked", "Runs")}
-    assert columns == {"Split": 15, "Not ranked": 3, "Runs": 9}  # as without hostile text
+    assert columns == {"Split": 15, "Not ranked": 3, "Runs": 10}  # as without hostile text
 
 
 def test_markdown_reads_the_same_text(challenge: Challenge) -> None:
@@ -201,7 +207,7 @@ def test_markdown_reads_the_same_text(challenge: Challenge) -> None:
     assert {token.type for token in paragraph.children} <= {"text", "text_special"}
     assert "".join(token.content for token in paragraph.children) == " ".join(HOSTILE.split())
     page = renderer.render(render(challenge, make_failure("beta", HOSTILE, title=HOSTILE)))
-    assert page.count("<td ") == 3 + 9
+    assert page.count("<td ") == 3 + 10
     assert page.count("<a ") == 0
     assert page.count("<img") == 0
 

@@ -1,6 +1,6 @@
 """reports/leaderboard.md: boards and records as text."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -120,10 +120,17 @@ def render_runs(records: Sequence[Record]) -> str:
             "Trained on": escape(record.submission.trained_on) or EMPTY,
             "Model sha256": escape(record.submission.sha256[:12]) or EMPTY,
             **render_environment(record.environment),
+            "Isolation": escape(name_missing(record.isolation)),
         }
         for record in records
     ]
     return f"## Runs\n\n{render_table(rows, texts=tuple(rows[0]))}" if rows else ""
+
+
+def name_missing(layers: Mapping[str, str]) -> str:
+    """The layers of isolation that were off."""
+    off = [name for name, state in layers.items() if state != "on"]
+    return f"without {', '.join(off)}" if off else "whole" if layers else EMPTY
 
 
 def render_environment(environment: Environment) -> dict[str, str]:
