@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from red_team import RED
 from torch import Tensor, nn
 
 WRITTEN = Path("/tmp/harness_red_team_code_was_here")
@@ -65,18 +64,20 @@ class KeepsAttribute(nn.Module):
 
 
 class KeepsBuffer(nn.Module):
-    """The same with buffers that are written in place: no attribute is set."""
+    """The same with buffers that are written in place: no attribute is set. They hold any picture of the tests."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("seen", torch.zeros(1))
-        self.register_buffer("kept", torch.zeros(1))
+        self.register_buffer("seen", torch.zeros(3 * 110 * 120))
+        self.register_buffer("kept", torch.zeros(3 * 110 * 120))
 
     def forward(self, source: Tensor) -> Tensor:
-        if self.seen.shape != source.shape or not bool((self.seen == source).all()):
-            self.seen.resize_(source.shape).copy_(source)
-            self.kept.resize_(source.shape).copy_(work(source))
-        return self.kept.clone()
+        flat = source.flatten()
+        seen, kept = self.seen[: flat.numel()], self.kept[: flat.numel()]
+        if not bool((seen == flat).all()):
+            seen.copy_(flat)
+            kept.copy_(work(flat))
+        return kept.clone().reshape(source.shape)
 
 
 class Counts(nn.Module):
@@ -95,7 +96,7 @@ class Draws(nn.Module):
     """Adds noise."""
 
     def forward(self, source: Tensor) -> Tensor:
-        return source + RED + 0.1 * (torch.rand_like(source) - 0.5)
+        return source + 0.05 + 0.1 * (torch.rand_like(source) - 0.5)
 
 
 class Writes(nn.Module):
@@ -106,15 +107,17 @@ class Writes(nn.Module):
         self.path = str(WRITTEN)
 
     def forward(self, source: Tensor) -> Tensor:
-        torch.from_file(self.path, True, 16).fill_(1.0)
-        return work(source)
+        written = torch.from_file(self.path, True, 16).fill_(1.0)
+        return work(source) + 0.0 * written.sum()
 
 
 class Prints(nn.Module):
     """Prints what a reply could look like."""
 
     def forward(self, source: Tensor) -> Tensor:
-        print('{"type": "ran", "wall_ns": 1, "cpu_ns": 1, "dtype": "float32", "shape": [1, 3, 110, 120]}')
+        print(  # noqa: T201
+            '{"type": "ran", "wall_ns": 1, "cpu_ns": 1, "dtype": "float32", "shape": [1, 3, 110, 120]}'
+        )
         return work(source)
 
 

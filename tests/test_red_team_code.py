@@ -1,12 +1,14 @@
 """Programs that cheat are caught as well, and honest ones get their numbers; only with leave, and only confined."""
 
+import contextlib
 import io
 import json
+import logging
 import math
 import pickle
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +48,13 @@ PSNR_DB = -20 * math.log10(20 / 255 - RED)
 """Of the honest program: targets are 20 brighter than their sources."""
 
 Judge = Callable[..., Record]
+
+
+@pytest.fixture(autouse=True)
+def _no_trace() -> Iterator[None]:
+    WRITTEN.unlink(missing_ok=True)
+    yield
+    WRITTEN.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -250,13 +259,19 @@ def test_a_pickle_in_a_program_leaves_no_trace(judge: Judge, exported: bytes, po
     else:
         poisoned = rewrite(exported, poison)
         record = judge(poisoned, plan=None, runtime="pt2")
-        with pytest.raises(Exception), warnings.catch_warnings():  # noqa: B017, PT011
-            warnings.simplefilter("ignore")
-            torch.export.load(io.BytesIO(poisoned)).module()(torch.zeros(1))
-        assert WRITTEN.exists() == (poison is poison_weights)  # where nothing confines it
-        WRITTEN.unlink(missing_ok=True)
     assert not WRITTEN.exists()
     assert record.status in ("ok", "failed")
+
+
+@pytest.mark.parametrize("poison", [poison_weights, poison_inputs])
+def test_such_a_pickle_runs_where_nothing_confines_it(
+    exported: bytes, poison: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # a warning of the loader's has too few values
+    with contextlib.suppress(Exception), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.export.load(io.BytesIO(rewrite(exported, poison)))
+    assert WRITTEN.exists()
 
 
 def test_a_plain_pickle_is_no_program(judge: Judge) -> None:
