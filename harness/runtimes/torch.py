@@ -92,8 +92,8 @@ class Program:
         try:
             with torch.inference_mode():
                 self.output = self.module(self.source)
-        except torch.jit.Error as error:  # its first lines are about the interpreter
-            raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+        except (RuntimeError, torch.jit.Error) as error:  # TorchScript puts pages of its own before what went wrong
+            raise RuntimeError(str(error).rpartition("<--- HERE\n")[2] or str(error)) from error
         if self.device == "cuda":
             torch.cuda.synchronize()
 
