@@ -25,6 +25,7 @@ class Watchdog:
         self._process, self._limit_bytes = process, limit_bytes
         self._end_s: float | None = None
         self._changing = threading.Lock()
+        self._looked_s = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -52,18 +53,17 @@ class Watchdog:
 
     def _watch_child(self) -> None:
         child = psutil.Process(self._process.pid)
-        looked_s = time.monotonic()
         while not self._stopped.wait(POLL_S):
             now_s = time.monotonic()
-            if now_s - looked_s > PAUSE_S:  # this process stood still, or the machine slept
-                self._postpone(now_s - looked_s)
-            looked_s = now_s
+            if now_s - self._looked_s > PAUSE_S:  # this process stood still, or the machine slept
+                self._postpone(now_s - self._looked_s)
+            self._looked_s = now_s
             resident_bytes = child.memory_info().rss
             self.peak_bytes = max(self.peak_bytes, resident_bytes)
             end_s = self._end_s
             if resident_bytes > self._limit_bytes:
                 self.verdict = "out_of_memory"
-            elif end_s is not None and time.monotonic() > end_s:
+            elif end_s is not None and now_s > end_s:  # a pause since then shows at the next look
                 self.verdict = "timeout"
             if self.verdict:
                 kill_group(self._process)

@@ -4,6 +4,7 @@ Nothing static can be trusted of them. Loading one already runs it: a program ma
 """
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,6 +76,13 @@ def sets_attribute(node: Any) -> bool:
     return node.kind() == "prim::SetAttr" and next(node.inputs()).node().kind() != "prim::CreateObject"
 
 
+def find_reason(message: str) -> str:
+    """What comes after the lines of code that TorchScript shows, or all of a message without any."""
+    lines = message.partition("<--- HERE")[2].splitlines()
+    reason = itertools.dropwhile(lambda line: not line or line.startswith(("Traceback", " ")), lines)
+    return "\n".join(reason) or message
+
+
 class Program:
     """A loaded program on its device."""
 
@@ -93,7 +101,7 @@ class Program:
             with torch.inference_mode():
                 self.output = self.module(self.source)
         except (RuntimeError, torch.jit.Error) as error:  # TorchScript puts pages of its own before what went wrong
-            raise RuntimeError(str(error).rpartition("<--- HERE\n")[2] or str(error)) from error
+            raise RuntimeError(find_reason(str(error))) from error
         if self.device == "cuda":
             torch.cuda.synchronize()
 
