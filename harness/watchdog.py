@@ -24,6 +24,8 @@ class Watchdog:
         self.allowed_s = 0.0
         self._process, self._limit_bytes = process, limit_bytes
         self._end_s: float | None = None
+        self._changing = threading.Lock()
+        self._looked_s = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
@@ -31,11 +33,14 @@ class Watchdog:
     @contextlib.contextmanager
     def deadline(self, allowed_s: float) -> Iterator[None]:
         """Kill the child unless the block ends in time."""
-        self.allowed_s, self._end_s = allowed_s, time.monotonic() + allowed_s
+        self.allowed_s = allowed_s
+        with self._changing:
+            self._end_s = time.monotonic() + allowed_s
         try:
             yield
         finally:
-            self._end_s = None
+            with self._changing:
+                self._end_s = None
 
     def stop(self) -> None:
         """End the thread; the child is left to its owner."""
@@ -48,22 +53,26 @@ class Watchdog:
 
     def _watch_child(self) -> None:
         child = psutil.Process(self._process.pid)
-        looked_s = time.monotonic()
         while not self._stopped.wait(POLL_S):
             now_s = time.monotonic()
-            if now_s - looked_s > PAUSE_S and self._end_s is not None:  # this process stood still, or the machine slept
-                self._end_s += now_s - looked_s
-            looked_s = now_s
+            if now_s - self._looked_s > PAUSE_S:  # this process stood still, or the machine slept
+                self._postpone(now_s - self._looked_s)
+            self._looked_s = now_s
             resident_bytes = child.memory_info().rss
             self.peak_bytes = max(self.peak_bytes, resident_bytes)
             end_s = self._end_s
             if resident_bytes > self._limit_bytes:
                 self.verdict = "out_of_memory"
-            elif end_s is not None and time.monotonic() > end_s:
+            elif end_s is not None and now_s > end_s:  # a pause since then shows at the next look
                 self.verdict = "timeout"
             if self.verdict:
                 kill_group(self._process)
                 return
+
+    def _postpone(self, by_s: float) -> None:
+        with self._changing:
+            if self._end_s is not None:
+                self._end_s += by_s
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -212,3 +212,39 @@ def test_the_time_between_requests_is_not_limited(start: Callable[..., ModelProc
     run(process, deadline_s=1)
     time.sleep(1.2)
     assert run(process).shape == SOURCE.shape
+
+
+SLEEPER = """
+import subprocess, sys, time
+from harness.watchdog import Watchdog
+
+with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+    dog = Watchdog(process, 10**9)
+    with dog.deadline(1.2):
+        end_s = time.monotonic() + float(sys.argv[1])
+        print(process.pid, flush=True)
+        time.sleep(max(0, end_s - time.monotonic()))
+    print(dog.verdict, flush=True)
+    dog.stop()
+    process.kill()
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("stopped_s", "busy_s", "verdict"), [(1.6, 2.1, "None"), (1.6, 3.6, "timeout"), (0, 2, "timeout")]
+)
+def test_a_machine_that_slept_takes_nothing_from_the_deadline(stopped_s: float, busy_s: float, verdict: str) -> None:
+    """Of busy_s, this much less is on the deadline of 1.2 s."""
+    command = [sys.executable, "-c", SLEEPER, str(busy_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pids = (parent.pid, int(parent.stdout.readline()))
+        if stopped_s:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            time.sleep(stopped_s)
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert parent.stdout.readline().strip() == verdict
+    assert is_gone(pids[1])

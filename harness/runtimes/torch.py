@@ -4,6 +4,7 @@ Nothing static can be trusted of them. Loading one already runs it: a program ma
 """
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ def inspect_model(content: bytes, *, kind: str) -> Inspected:
     """Parameters, and what no program may hold. Raises ValueError for a file that is none."""
     module = read_model(content, kind)
     parameters = sum(tensor.numel() for tensor in module.parameters())
-    keeps = kind == "torchscript" and any(node.kind() == "prim::SetAttr" for node in list_nodes(module))
+    keeps = kind == "torchscript" and any(map(sets_attribute, list_nodes(module)))
     refused = ("code that keeps something between its runs (prim::SetAttr)",) if keeps else ()
     return Inspected(opset=0, inputs=(), outputs=(), parameters=parameters, refused=refused, control_flow=())
 
@@ -49,18 +50,37 @@ def read_model(content: bytes, kind: str, device: Device = "cpu") -> Any:
 
 
 def list_nodes(module: Any) -> Iterator[Any]:
-    """The nodes of all methods of a TorchScript module and of those inside it, with their blocks."""
+    """The nodes of all methods of a TorchScript module and of those inside it, with all that these call.
+
+    Without those of __setstate__, which has to set attributes; it runs while the module is loaded, or is called here.
+    """
     for part in module.modules():
         for name in part._c._method_names():
-            yield from list_block(getattr(part._c, "_get_method")(name).graph)  # noqa: B009
+            if name != "__setstate__":
+                graph = getattr(part._c, "_get_method")(name).graph.copy()  # noqa: B009
+                torch._C._jit_pass_inline(graph)
+                yield from list_block(graph)
 
 
 def list_block(block: Any) -> Iterator[Any]:
-    """The nodes of a graph or block, and of the blocks in them."""
+    """The nodes of a graph or block, and of the blocks and graphs in them."""
     for node in block.nodes():
         yield node
-        for inner in node.blocks():
+        inside = [node.g("Subgraph")] if node.hasAttribute("Subgraph") else []
+        for inner in (*node.blocks(), *inside):
             yield from list_block(inner)
+
+
+def sets_attribute(node: Any) -> bool:
+    """Whether it sets an attribute of anything but an object that the same run has made."""
+    return node.kind() == "prim::SetAttr" and next(node.inputs()).node().kind() != "prim::CreateObject"
+
+
+def find_reason(message: str) -> str:
+    """What comes after the lines of code that TorchScript shows, or all of a message without any."""
+    lines = message.partition("<--- HERE")[2].splitlines()
+    reason = itertools.dropwhile(lambda line: not line or line.startswith(("Traceback", " ")), lines)
+    return "\n".join(reason) or message
 
 
 class Program:
@@ -77,8 +97,11 @@ class Program:
         """Compute the output, and wait until the device has done so."""
         if self.seed is not None:
             torch.manual_seed(self.seed)
-        with torch.inference_mode():
-            self.output = self.module(self.source)
+        try:
+            with torch.inference_mode():
+                self.output = self.module(self.source)
+        except (RuntimeError, torch.jit.Error) as error:  # TorchScript puts pages of its own before what went wrong
+            raise RuntimeError(find_reason(str(error))) from error
         if self.device == "cuda":
             torch.cuda.synchronize()
 
