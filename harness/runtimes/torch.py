@@ -73,7 +73,7 @@ def list_block(block: Any) -> Iterator[Any]:
 
 def sets_attribute(node: Any) -> bool:
     """Whether it sets an attribute of anything but an object that the same run has made."""
-    return node.kind() == "prim::SetAttr" and next(node.inputs()).node().kind() != "prim::CreateObject"
+    return bool(node.kind() == "prim::SetAttr" and next(node.inputs()).node().kind() != "prim::CreateObject")
 
 
 def find_reason(message: str) -> str:
