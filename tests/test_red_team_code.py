@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -20,16 +21,7 @@ import torch
 from onnx import TensorProto
 from processes import linux
 from red_team import RED
-from red_team_code import (
-    PROGRAMS,
-    WRITTEN,
-    Draws,
-    Honest,
-    LoadsSlowly,
-    Program,
-    StartsSlowly,
-    save_script,
-)
+from red_team_code import PROGRAMS, WRITTEN, Draws, Honest, LoadsSlowly, Program, StartsSlowly, save_script
 from tiny import ignore
 from torch import nn
 
@@ -118,11 +110,7 @@ def test_a_slow_first_call_is_a_number_of_its_own(judge: Judge) -> None:
     assert timing.warmup_ns[0][0] > 10 * max(timing.samples_ns[0])
 
 
-CHEATS = [
-    *(program.name for program in PROGRAMS),
-    "warming up while loading",
-    "a slow first call",
-]
+CHEATS = [*(program.name for program in PROGRAMS), "warming up while loading", "a slow first call"]
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -206,7 +194,7 @@ def test_one_network_has_the_same_quality_in_each_format(judge: Judge, exported:
     assert "is a program (pt2), run with --allow-code" in list_remarks(records["pt2"])
 
 
-# --- pickles in programs
+# --- code that runs while a program is loaded
 
 
 class Payload:
@@ -253,12 +241,23 @@ def poison_opaque(name: str, member: bytes) -> bytes:
     return member
 
 
+def poison_expression(name: str, member: bytes) -> bytes:
+    """The loader evaluates what is said of sizes: no pickle is needed."""
+    code = f"__import__('pathlib').Path('{WRITTEN}').write_text('x')"
+    return re.sub(rb'"expr_str": "[^"]*"', f'"expr_str": "{code}"'.encode(), member) if "models/" in name else member
+
+
 def poison_script(name: str, member: bytes) -> bytes:
     return pickle.dumps(Payload(), protocol=2) if name.endswith("data.pkl") else member
 
 
-@pytest.mark.parametrize("poison", [poison_weights, poison_inputs, poison_opaque, poison_script])
-def test_a_pickle_in_a_program_leaves_no_trace(judge: Judge, exported: bytes, poison: Callable[..., bytes]) -> None:
+POISONS = (poison_weights, poison_inputs, poison_opaque, poison_expression)
+
+
+@pytest.mark.parametrize("poison", [*POISONS, poison_script])
+def test_code_that_runs_while_loading_leaves_no_trace(
+    judge: Judge, exported: bytes, poison: Callable[..., bytes]
+) -> None:
     if poison is poison_script:
         record = judge(rewrite(save_script(Network()), poison), plan=None)
     else:
@@ -277,8 +276,8 @@ def test_the_runtime_runs_no_pickle(exported: bytes, poison: Callable[..., bytes
     assert not WRITTEN.exists()
 
 
-@pytest.mark.parametrize("poison", [poison_weights, poison_inputs, poison_opaque])
-def test_such_a_pickle_runs_where_nothing_confines_it(
+@pytest.mark.parametrize("poison", POISONS)
+def test_such_code_runs_where_nothing_confines_it(
     exported: bytes, poison: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)  # a warning of the loader's has too few values
