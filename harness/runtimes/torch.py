@@ -3,15 +3,25 @@
 Nothing static can be trusted of them. Loading one already runs it: a program may hold pickles.
 """
 
+import contextlib
+import functools
 import io
 import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness.protocol import Device, Inspected, Layout
+
+TENSORS_ALONE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+"""Tensors are then read without Python's pickle, and nothing else is."""
+
+refusing = ContextVar("refusing", default=False)
 
 
 def inspect_model(content: bytes, *, kind: str) -> Inspected:
@@ -41,12 +51,37 @@ def read_model(content: bytes, kind: str, device: Device = "cpu") -> Any:
     if not content.startswith(b"PK"):
         raise ValueError(f"the file is no archive of a {kind} program; export it with torch")
     try:
-        if kind == "torchscript":
-            return torch.jit.load(io.BytesIO(content), map_location=device).eval()
-        return torch.export.load(io.BytesIO(content)).module().to(device)
+        with unpickle_nothing():
+            if kind == "torchscript":
+                return torch.jit.load(io.BytesIO(content), map_location=device).eval()
+            return torch.export.load(io.BytesIO(content)).module().to(device)
     except Exception as error:  # the loaders raise whatever they stumble over
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"the file is no whole {kind} program ({reason[:200]}); export it again") from error
+
+
+@contextlib.contextmanager
+def unpickle_nothing() -> Iterator[None]:
+    """Refuse pickles that name a class or function: the loader would run them, which lets them change the clock."""
+    os.environ[TENSORS_ALONE] = "1"
+    add_hook()
+    refusing.set(True)
+    try:
+        yield
+    finally:
+        refusing.set(False)
+        os.environ.pop(TENSORS_ALONE, None)
+
+
+@functools.cache
+def add_hook() -> None:
+    """Once, as no hook can be removed."""
+
+    def refuse(event: str, _: object) -> None:
+        if event == "pickle.find_class" and refusing.get():
+            raise RuntimeError("it holds a pickle")
+
+    sys.addaudithook(refuse)
 
 
 def list_nodes(module: Any) -> Iterator[Any]:
