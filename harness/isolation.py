@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,9 @@ REMEDIES = {
     "load": "; export it again, and load it once in its own runtime",
     "run": "; run it once on such a picture in its own runtime",
 }
+UNSEEN_NS = 50_000_000
+"""So much may pass between a request and a run on a busy machine. Only a program can change its process's clock."""
+
 NEEDED_FOR_CODE = ("Landlock", "seccomp")
 
 R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
@@ -48,6 +52,7 @@ class ModelProcess:
         self.memory_limit_bytes = memory_limit_bytes
         self.allow_code = allow_code
         self.isolation: dict[str, str] = {}
+        self._holds_code = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:  # what was begun is undone, wherever the start breaks off
@@ -106,8 +111,21 @@ class ModelProcess:
         self._ask(request, protocol.Done, stage="run", deadline_s=START_DEADLINE_S, payload=payload.tobytes())
 
     def run(self, *, deadline_s: float) -> protocol.Ran:
-        """Run the model once on the input handed over last."""
-        return self._ask(protocol.Run(), protocol.Ran, stage="run", deadline_s=deadline_s)
+        """Run the model once on the input handed over last.
+
+        Raises ModelError also where a program's process says that it took far less time than was waited for it.
+        """
+        start_ns = time.perf_counter_ns()
+        ran = self._ask(protocol.Run(), protocol.Ran, stage="run", deadline_s=deadline_s)
+        waited_ns = time.perf_counter_ns() - start_ns
+        if self._holds_code and waited_ns - ran.wall_ns > max(UNSEEN_NS, waited_ns // 2):
+            raise ModelError(
+                f"its process reports {ran.wall_ns / 1e6:.0f} ms for a run that took {waited_ns / 1e6:.0f} ms; "
+                "leave the clock alone, or run it again if the machine was busy.",
+                stage="run",
+                kind="false_time",
+            )
+        return ran
 
     def fetch(self, ran: protocol.Ran) -> np.ndarray:
         """The output of the last run."""
@@ -144,7 +162,8 @@ class ModelProcess:
 
     def _check_code(self, runtime: str) -> None:
         """Raise ModelError for a program that may not run, or for which the isolation is too weak."""
-        if runtime not in protocol.CODE:
+        self._holds_code = runtime in protocol.CODE
+        if not self._holds_code:
             return
         if not self.allow_code:
             raise ModelError(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -155,3 +156,19 @@ def test_a_worker_whose_parent_is_gone_before_it_starts_serves_nothing() -> None
         with pytest.raises(BlockingIOError):  # no answer
             ours.recv(1)
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("code", "wall_ms", "honest"), [(True, 10, False), (True, 290, True), (False, 10, True)])
+def test_a_program_that_reports_too_little_time_is_a_failure(
+    start: Callable[..., ModelProcess], monkeypatch: pytest.MonkeyPatch, code: bool, wall_ms: int, honest: bool
+) -> None:
+    process = start(models.identity())
+    process._holds_code = code
+    reply = protocol.Ran(wall_ms * 1_000_000, 1, "float32", SOURCE.shape)
+    monkeypatch.setattr(process, "_ask", lambda *arguments, **options: time.sleep(0.3) or reply)
+    if honest:
+        assert process.run(deadline_s=60) is reply
+    else:
+        with pytest.raises(ModelError, match="reports 10 ms for a run that took 3") as caught:
+            process.run(deadline_s=60)
+        assert caught.value.kind == "false_time"
