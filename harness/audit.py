@@ -27,7 +27,7 @@ TILE_MARGIN_PX = 16
 """Left out around each pair: there a network sees its neighbours instead of an edge."""
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, int]]
-"""Runs the model once on a uint8 HxWx3 image: its output, and the wall time in ns."""
+"""Runs the model once on a uint8 HxWx3 image: its output, and the time that it took in ns."""
 
 
 def compare_passes(run: Run, pairs: Sequence[ImagePair], outputs: Mapping[str, np.ndarray]) -> None:
@@ -50,12 +50,12 @@ def measure_audit(
     """
     outputs, fresh_ns, repeated_ns = [], [], []
     for picture in pictures:
-        output, wall_ns = run(picture)
+        output, spent_ns = run(picture)
         again, again_ns = run(picture)
         if repeatable:
             check_agreement(again, output, "a repeated run")
         outputs.append(output)
-        fresh_ns.append(wall_ns)
+        fresh_ns.append(spent_ns)
         repeated_ns.append(again_ns)
     height_px, width_px = pictures[0].shape[:2]
     beside, corner = run_cropped(run, pictures, width_px=width_px - BESIDE_PX, height_px=height_px - BESIDE_PX)
@@ -80,7 +80,7 @@ def run_cropped(
 ) -> tuple[SizedRuns, np.ndarray]:
     """Runs on the upper left corners of some pictures, and the output for the first."""
     ran = [run(picture[:height_px, :width_px]) for picture in itertools.islice(pictures, CROPPED_RUNS)]
-    return SizedRuns(width_px, height_px, tuple(wall_ns for _, wall_ns in ran)), ran[0][0]
+    return SizedRuns(width_px, height_px, tuple(spent_ns for _, spent_ns in ran)), ran[0][0]
 
 
 def compare_corners(smaller: np.ndarray, larger: np.ndarray) -> float:

@@ -100,7 +100,7 @@ class Cost(_Stored, frozen=True):
 
 
 class SizedRuns(_Stored, frozen=True):
-    """Wall times of runs on different photos of one size."""
+    """Times of runs on different photos of one size, as those of the audit."""
 
     width_px: Positive
     height_px: Positive
@@ -110,8 +110,8 @@ class SizedRuns(_Stored, frozen=True):
 class Audit(_Stored, frozen=True):
     """How the model behaves where a model made for the measurement behaves differently; `flags` judges it.
 
-    fresh_ns, repeated_ns: runs on photos not seen before, and at once on the same photo again. beside, half: runs at a
-    size just beside the timed one, and at half of it. Differences are mean absolute ones of values in [0, 1]: between
+    All times are CPU time, wall time where the device is no CPU. fresh_ns, repeated_ns: runs on photos not seen before,
+    and at once on the same photo again. beside, half: runs at a size just beside the timed one, and at half of it. Differences are mean absolute ones of values in [0, 1]: between
     the outputs of one scene at the timed size and beside it, and between the outputs of two photos. alone_psnr_db,
     tiled_psnr_db: PSNR of the middles of some pairs, each on its own and side by side in one photo of the timed size.
     None: it was not measured.
