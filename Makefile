@@ -35,7 +35,8 @@ baselines: install
 	$(BIN)/python -m reference.build --if-available $(PUBLISHED)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # needs the files of the dataset that the records were made on: a mirror, the cache, or a network
 regression: $(VENV)/core.stamp

@@ -111,10 +111,10 @@ class Audit(_Stored, frozen=True):
     """How the model behaves where a model made for the measurement behaves differently; `flags` judges it.
 
     All times are CPU time, wall time where the device is no CPU. fresh_ns, repeated_ns: runs on photos not seen before,
-    and at once on the same photo again. beside, half: runs at a size just beside the timed one, and at half of it. Differences are mean absolute ones of values in [0, 1]: between
-    the outputs of one scene at the timed size and beside it, and between the outputs of two photos. alone_psnr_db,
-    tiled_psnr_db: PSNR of the middles of some pairs, each on its own and side by side in one photo of the timed size.
-    None: it was not measured.
+    and at once on the same photo again. beside, half: runs at a size just beside the timed one, and at half of it.
+    Differences are mean absolute ones of values in [0, 1]: between the outputs of one scene at the timed size and
+    beside it, and between the outputs of two photos. alone_psnr_db, tiled_psnr_db: PSNR of the middles of some pairs,
+    each on its own and side by side in one photo of the timed size; None where it was not measured.
     """
 
     fresh_ns: Runs

@@ -123,6 +123,7 @@ def list_names(place: Path) -> set[str]:
     return {path.name for path in place.iterdir()}
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_damaged_models_hurt_no_one(nothing_left: None, tmp_path: Path) -> None:
     random, seeds, victim, path = np.random.default_rng(SEED), list_seeds(), Victim(), tmp_path / "model.onnx"
@@ -158,6 +159,7 @@ def encode_picture(image: Image.Image, kind: str, options: dict[str, object]) ->
     return stream.getvalue()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_damaged_pictures_are_refused_or_read(nothing_left: None, tmp_path: Path) -> None:
     random, seeds, path = np.random.default_rng(SEED), list_pictures(), tmp_path / "picture.png"

@@ -1,0 +1,17 @@
+"""The page on the measurement names tests that are there."""
+
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+PAGE = TESTS.parent / "docs" / "measurement.md"
+
+
+def test_every_test_that_the_page_names_is_there() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    sources = "".join(path.read_text(encoding="utf-8") for path in TESTS.rglob("test_*.py"))
+    names = set(re.findall(r"`(test_\w+)(?:\[[^`]*\])?`", text))
+    assert len(names) > 8
+    assert {name for name in names if f"def {name}(" not in sources} == set()
+    files = set(re.findall(r"`(test_\w+\.py)`", text))
+    assert {name for name in files if not (TESTS / name).exists()} == set()
