@@ -177,7 +177,7 @@ def describe_oddities(record: Record) -> str:
     noisy = ""
     if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
         width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
-        noisy = f" Noisy: the interval of its speed-up has {width:.1%}; a quieter machine or a larger --budget helps."
+        noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
     flags = find_flags(record)
     return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
 

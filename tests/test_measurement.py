@@ -44,7 +44,7 @@ def test_what_is_noisy_says_how_much() -> None:
     noisy = replace(make_record(), timing=make_timing(100.0, spread=0.2))
     width = summarise_timing(noisy.timing)["width"]
     assert width > 0.02
-    assert f"noisy: interval of {width:.1%}" in render_times([noisy])
+    assert f"noisy: interval of {width:.2%}" in render_times([noisy])
     assert "noisy" not in render_times([make_record()])
 
 

@@ -25,11 +25,11 @@ def render_time(name: str, row: Row) -> dict[str, str]:
         "Steady state (ms)": format_estimate(row, "time", 1),
         "CPU time (ms)": format_number(row["cpu_time"], 1),
         "Speed-up": format_estimate(row, "speed_up", 3),
-        "Interval": f"{row['width']:.1%}",
+        "Interval": f"{row['width']:.2%}",
         "Speed-up by CPU time": format_number(row["cpu_speed_up"], 3),
         "Pairs": str(row["blocks"]),
         "Device": f"{escape(row['device'])}, {row['threads']} threads",
-        "Remark": f"noisy: interval of {row['width']:.1%}" if row["noisy"] else "",
+        "Remark": f"noisy: interval of {row['width']:.2%}" if row["noisy"] else "",
     }
 
 
