@@ -253,11 +253,9 @@ class ModelProcess:
                 f"its process broke off the talk during {stage}; mend the model.", stage=stage, kind="crash"
             )
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ModelError(
-            f"its process ended with {end} during {stage}; mend the model, or run it again if the process was killed.",
-            stage=stage,
-            kind="crash",
-        )
+        mend = "" if stage == "start" else "mend the model, or "  # no model is in it yet
+        remedy = f"{mend}run it again if the process was killed"
+        return ModelError(f"its process ended with {end} during {stage}; {remedy}.", stage=stage, kind="crash")
 
 
 def describe_failure(stage: str, reason: str, file: Path | None) -> str:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from harness.assets import AssetStore, compute_sha256
 from harness.dataset import PIRM2018B_SPLITS
+from harness.errors import DataError
 from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
@@ -173,7 +174,7 @@ def read_extra(path: Path, device: torch.device) -> tuple[Pairs, str]:
     try:
         sha256, tensors = compute_sha256(path), load_file(path)
         source, target = tensors["source"], tensors["target"]
-    except (OSError, SafetensorError, KeyError) as error:
+    except (DataError, OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"{path} cannot be read as extra pairs, tensors source and target ({error})") from error
     shape = tuple(source.shape)
     if len(shape) != 4 or shape[0] == 0 or shape[1] != 3 or target.shape != source.shape:

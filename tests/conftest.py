@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.dataset import Dataset, open_dataset
 from harness.evaluate import Evaluation
 from harness.isolation import ModelProcess
 from harness.quality import bind_metrics
+from harness.signals import ENDING
 from harness.submission import SubmissionFolder, read_submission
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -39,6 +41,13 @@ def assets_dir() -> Path:
     if mirror is None:
         pytest.skip("no mirror of the upstream files (HARNESS_ASSETS or ../shared/assets)")
     return mirror
+
+
+@pytest.fixture(autouse=True)
+def usual_signals() -> None:
+    """As in a shell: pytest-xdist ignores SIGINT, a command that ended in this process all of them."""
+    for number in ENDING:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture

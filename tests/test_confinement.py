@@ -248,12 +248,12 @@ def test_a_model_runs_where_all_layers_that_may_be_missing_are(
 
 PARENT_WITHOUT_RIGHTS = """
 import os
-from harness import isolation
+from harness import launch
 from harness.isolation import ModelProcess
 from pathlib import Path
 
-real = isolation.list_environment
-isolation.list_environment = lambda scratch: real(scratch) | {"PYTHONPATH": os.environ["PYTHONPATH"]}
+real = launch.list_environment
+launch.list_environment = lambda scratch: real(scratch) | {"PYTHONPATH": os.environ["PYTHONPATH"]}
 
 with ModelProcess(memory_limit_bytes=10**9) as process:
     Path(f"/proc/{process.pid}/clear_refs").write_text("5")

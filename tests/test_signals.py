@@ -14,13 +14,11 @@ from harness.signals import ENDING, Interrupted, hold_signals, ignore_signals, i
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers of pytest itself come back."""
-    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Those of a command; the alarm of pytest-timeout comes back."""
+    alarm = signal.getsignal(signal.SIGALRM)
     raise_on_signals()
     yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGALRM, alarm)
 
 
 @pytest.mark.parametrize("number", ENDING)

@@ -56,7 +56,10 @@ def test_a_kill_at_any_moment_harms_nothing_that_is_finished(place: Place, momen
             said = "its process ended with SIGKILL" in errors
             assert code == (3 if said else 0)
             assert killed or not said
-            assert len(after) == 3 - said  # the others are done
+            if errors.startswith("error: its process"):  # the one that shows which layers are on
+                assert after == before
+            else:
+                assert len(after) == 3 - said, errors  # the others are done
         if moment % 5 == 4 or moment == moments - 1:
             finish(place)
     place.succeed("check", *TINY)
@@ -89,7 +92,10 @@ def test_a_killed_model_is_a_failed_record_and_the_others_are_done(place: Place,
         wait_for_busy_worker(process.pid).kill()
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert errors.endswith("error: late: its process ended with SIGKILL during run.\n")
+    assert errors.splitlines()[-1] == (
+        "error: late: its process ended with SIGKILL during run; "
+        "mend the model, or run it again if the process was killed."
+    )
     assert read_one(place, "late").status == "failed"
     assert read_results(place).keys() == {"good", "third"}
     assert list_temporaries(place) == []
@@ -113,9 +119,9 @@ def test_a_signal_leaves_no_process_and_no_traceback(place: Place, tiny_options:
     assert process.returncode == CODES[name]
     assert not child.is_running()
     assert "Traceback" not in output + errors
-    assert errors.splitlines()[1:] == [
+    assert errors.splitlines()[-1] == (
         f"error: interrupted by {name}; what is finished is kept, and the same command goes on from there."
-    ]
+    )
     assert place.read_reports() == before
     assert list_temporaries(place) == []
 
