@@ -3,13 +3,16 @@
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 RETRYING = (signal.SIGALRM,) if hasattr(signal, "SIGALRM") else ()
 RETRY_S = 0.01
+PATIENCE_S = 2.0  # after a signal: what was begun is being undone, and a hasty second one must not cut that short
 
 
 class Interrupted(BaseException):
@@ -24,6 +27,7 @@ class Interrupted(BaseException):
 def interruptible() -> Iterator[None]:
     """A block that a signal ends with Interrupted, and after which signals are ignored: the rest is short."""
     raise_on_signals()
+    _gate.patient_until_s = 0.0
     hook, sys.unraisablehook = sys.unraisablehook, _catch_lost
     try:
         try:
@@ -63,7 +67,7 @@ def hold_signals() -> Iterator[None]:
         _gate.closed -= 1
         if not _gate.closed and _gate.waiting:
             number, _gate.waiting = _gate.waiting, 0
-            raise Interrupted(number)
+            _end(number)
 
 
 class _Gate:
@@ -72,23 +76,34 @@ class _Gate:
     closed = 0
     waiting = 0
     received = 0
+    patient_until_s = 0.0
 
 
 _gate = _Gate()
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    if time.monotonic() >= _gate.patient_until_s:
+        _receive(number)
+
+
+def _receive(number: int) -> None:
     _gate.received = number
     if _gate.closed:
         _gate.waiting = number
     else:
-        raise Interrupted(number)
+        _end(number)
+
+
+def _end(number: int) -> NoReturn:
+    _gate.patient_until_s = time.monotonic() + PATIENCE_S
+    raise Interrupted(number)
 
 
 def _catch_lost(lost: "sys.UnraisableHookArgs") -> None:
     """Python drops what is raised in a destructor or a callback of the collector: raise it again a moment later."""
     if isinstance(lost.exc_value, Interrupted) and hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, lambda _number, frame: _interrupt(_gate.received, frame))
+        signal.signal(signal.SIGALRM, lambda *_: _receive(_gate.received))
         signal.setitimer(signal.ITIMER_REAL, RETRY_S)
     else:
         sys.__unraisablehook__(lost)

@@ -16,6 +16,7 @@ from harness.signals import ENDING, Interrupted, hold_signals, ignore_signals, i
 def handlers() -> Iterator[None]:
     """Those of a command; the alarm of pytest-timeout comes back."""
     alarm = signal.getsignal(signal.SIGALRM)
+    signals._gate.patient_until_s = 0
     raise_on_signals()
     yield
     signal.signal(signal.SIGALRM, alarm)
@@ -71,6 +72,18 @@ def test_an_error_without_a_signal_stays_what_it_is(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(signals._gate, "received", 0)
     with pytest.raises(ImportError), interruptible():
         raise ImportError
+
+
+def test_a_hasty_second_signal_lets_the_end_of_the_first_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "PATIENCE_S", 0.2)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+    with pytest.raises(Interrupted, match="SIGINT"):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_other_threads_hold_nothing() -> None:
