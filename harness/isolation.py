@@ -255,7 +255,8 @@ class ModelProcess:
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         mend = "" if stage == "start" else "mend the model, or "  # no model is in it yet
         remedy = f"{mend}run it again if the process was killed"
-        return ModelError(f"its process ended with {end} during {stage}; {remedy}.", stage=stage, kind="crash")
+        kind = "killed" if code == -signal.SIGKILL else "crash"
+        return ModelError(f"its process ended with {end} during {stage}; {remedy}.", stage=stage, kind=kind)
 
 
 def describe_failure(stage: str, reason: str, file: Path | None) -> str:

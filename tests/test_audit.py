@@ -48,7 +48,7 @@ def test_each_picture_is_run_and_at_once_run_again() -> None:
     run = Recorder()
     found, outputs = measure_audit(run, PICTURES, PAIRS, control_flow=("If",), repeatable=True)
     for turn, picture in enumerate(PICTURES):
-        assert run.shown[2 * turn] is run.shown[2 * turn + 1] is picture
+        assert run.shown[4 * turn] is run.shown[4 * turn + 1] is picture
         np.testing.assert_array_equal(outputs[turn], scale(picture))
     assert found.fresh_ns == found.repeated_ns == (PICTURES[0].size,) * 4
     assert found.control_flow == ("If",)
@@ -58,8 +58,15 @@ def test_sizes_beside_and_below_the_timed_one_are_run() -> None:
     found = audit(Recorder())
     assert (found.beside.width_px, found.beside.height_px) == (WIDTH_PX - 16, HEIGHT_PX - 16)
     assert (found.half.width_px, found.half.height_px) == (WIDTH_PX // 2, HEIGHT_PX // 2)
-    assert found.beside.samples_ns == ((WIDTH_PX - 16) * (HEIGHT_PX - 16) * 3,) * 3
+    assert found.beside.samples_ns == ((WIDTH_PX - 16) * (HEIGHT_PX - 16) * 3,) * 4
     assert found.beside_difference == 0
+
+
+def test_the_sizes_are_run_in_turn_so_that_a_busy_second_disturbs_them_alike() -> None:
+    run = Recorder()
+    audit(run)
+    sizes = [image.shape[1] for image in run.shown[: 4 * len(PICTURES)]]
+    assert sizes == [WIDTH_PX, WIDTH_PX, WIDTH_PX // 2, WIDTH_PX - 16] * len(PICTURES)
 
 
 def test_another_output_beside_the_timed_size_shows() -> None:

@@ -79,7 +79,7 @@ class Victim:
             return use_model(self.process, path)
         except ModelError as error:
             assert str(error).isprintable()
-            if error.kind in ("crash", "timeout", "out_of_memory"):
+            if error.kind in ("crash", "killed", "timeout", "out_of_memory"):
                 self.end()
                 self.deaths += 1
             return error.kind
