@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 from harness.assets import AssetStore, compute_sha256
 from harness.dataset import PIRM2018B_SPLITS
-from harness.errors import DataError
 from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
@@ -172,9 +171,9 @@ def read_extra(path: Path, device: torch.device) -> tuple[Pairs, str]:
     `source` is uint8, `target` uint8, or float16 in [0, 1]. ValueError for another content.
     """
     try:
-        sha256, tensors = compute_sha256(path), load_file(path)
+        tensors, sha256 = load_file(path), compute_sha256(path)
         source, target = tensors["source"], tensors["target"]
-    except (DataError, OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(f"{path} cannot be read as extra pairs, tensors source and target ({error})") from error
     shape = tuple(source.shape)
     if len(shape) != 4 or shape[0] == 0 or shape[1] != 3 or target.shape != source.shape:
