@@ -1,6 +1,6 @@
 """Whether intervals hold what they promise: `harness run` again and again on one submission and on a copy of it.
 
-    python -m benchmarks.repeatability [SUBMISSION] [--runs 10]
+    python -m benchmarks.repeatability [SUBMISSION] [--runs 10] [--budget 90]
 
 Each run is a fresh `python -m harness run` with reports of its own, on four photos of the embedded set. It prints the
 speed-up and interval of each, how many intervals hold the geometric mean of all runs, and by how much the copy differs.
@@ -27,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("submission", nargs="?", type=Path, default=Path("submissions/boe_highperf"))
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--budget", type=float, default=90, help="seconds of timing for a submission")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -34,7 +35,7 @@ def main() -> None:
         copy_submission(options.submission, folder / "copy")
         rows = []
         for number in range(options.runs):
-            rows.append(measure(folder, options.submission, folder / f"reports{number}"))
+            rows.append(measure(folder, options.submission, options.budget, folder / f"reports{number}"))
             print(f"run {number + 1:2}: " + "; ".join(describe(row) for row in rows[-1]), flush=True)
     for side, title in enumerate((options.submission.name, "its copy")):
         values = [row[side]["speed_up"] for row in rows]
@@ -70,10 +71,10 @@ def copy_submission(source: Path, target: Path) -> None:
     manifest.write_text("\n".join('name = "copy"' if line.startswith("name ") else line for line in lines) + "\n")
 
 
-def measure(folder: Path, submission: Path, reports: Path) -> list[dict[str, float]]:
+def measure(folder: Path, submission: Path, budget_s: float, reports: Path) -> list[dict[str, float]]:
     """One run of both; the rows of the leaderboard, the submission's first."""
     command = [sys.executable, "-m", "harness", "run", str(submission), str(folder / "copy")]
-    command += ["--dataset", str(folder / "photos4"), "--reports", str(reports)]
+    command += ["--dataset", str(folder / "photos4"), "--budget", str(budget_s), "--reports", str(reports)]
     subprocess.run(command, check=True, capture_output=True)
     (board,) = build_boards(read_records(reports / "records" / "photos4"), read_challenge("pirm2018b"))
     rows = board.frame.set_index("submission").to_dict("index")

@@ -13,6 +13,7 @@ Blocks = Sequence[Sequence[int]]
 RESAMPLES = 5000  # another seed moves an interval's ends by about 1 % of its width
 SEED = 2018
 CONFIDENCE = 0.95
+CORRELATION = 0.5  # of a block with the next; docs/measurement.md has what was measured
 NOISY = 0.02  # a ratio whose interval is wider than this part of it is not known well enough
 
 
@@ -45,7 +46,8 @@ def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
     its runs are, and the interval is then too narrow. The mean of few blocks varies more than its bootstrap: the
     samples (of the logarithms) are stretched by sqrt(n/(n-1)) and by Student's t with n-1 degrees of freedom over the
     normal distribution's z, after the expanded percentile interval of Hesterberg, "What Teachers Should Know about the
-    Bootstrap" (2015). Raises ValueError as summarise_times.
+    Bootstrap" (2015); and by sqrt((1+r)/(1-r)), as the mean of a first-order autoregressive series of correlation r
+    varies, because what disturbs a machine outlasts a block. Raises ValueError as summarise_times.
     """
     _check_blocks(baseline_samples_ns, samples_ns)
     generator = np.random.default_rng([SEED, 1])  # not that of the images: four photos would be drawn as four blocks
@@ -58,6 +60,7 @@ def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
     centre = logs.mean(axis=1, keepdims=True)
     level = (1 + CONFIDENCE) / 2
     stretch = math.sqrt(count / (count - 1)) * stats.t.ppf(level, count - 1) / stats.norm.ppf(level)
+    stretch *= math.sqrt((1 + CORRELATION) / (1 - CORRELATION))
     draws = centre + stretch * (logs[:, indices].mean(axis=2) - centre)
     return np.asarray(np.exp(draws).T, dtype=np.float64)
 

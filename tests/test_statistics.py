@@ -78,14 +78,17 @@ def test_a_bias_shared_by_a_block_leaves_the_ratio_alone() -> None:
     assert ratio_interval(*biased) == pytest.approx(ratio_interval(BASELINE, FAST))
 
 
-@pytest.mark.parametrize("count", [3, 4, 6, 12])
-def test_ratio_interval_of_few_blocks_covers_as_often_as_it_says(count: int) -> None:
-    """A plain percentile interval of three blocks would cover in about 75 of 100 cases."""
+@pytest.mark.parametrize("count", [3, 4, 6, 10, 20])
+def test_ratio_interval_covers_as_often_as_it_says_where_blocks_are_correlated(count: int) -> None:
+    """As on the machines measured: a plain percentile interval would cover in 62 to 78 of 100 cases."""
     generator = np.random.default_rng(count)
     covered = []
-    for _ in range(200):
-        bias = generator.normal(0, 0.01, (2, count, 1))  # of each process; larger than the noise of a run
-        times = 1e6 * np.exp(bias + generator.normal(0, 0.005, (2, count, 3)))
+    for _ in range(300):
+        drift = generator.normal(0, 0.01, 60 + count)
+        for number in range(1, len(drift)):  # an autoregressive series, from its steady state on
+            drift[number] += 0.4 * drift[number - 1]
+        times = 1e6 * np.exp(generator.normal(0, 0.005, (2, count, 3)))
+        times[1] *= np.exp(drift[60:, np.newaxis])
         _, low, high = ratio_interval(times[0].tolist(), times[1].tolist())
         covered.append(low <= 1 <= high)
     assert 0.90 <= np.mean(covered) <= 0.99
