@@ -1,5 +1,6 @@
 """Records on disk: `RECORDS/DATASET/NAME.json`, written whole or not at all."""
 
+import contextlib
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,18 @@ from harness.records import FORMAT_VERSION, Record
 def locate_record(records_dir: Path, *, dataset: str, name: str) -> Path:
     """Where the record of one submission on one dataset lies."""
     return records_dir / Path(dataset).name / f"{name}.json"
+
+
+def locate_unfinished(record: Path) -> Path:
+    """Where that lies of a record which is not finished: out of the sight of every report."""
+    return record.parent / "unfinished" / record.name
+
+
+def discard_record(path: Path) -> None:
+    """Remove an unfinished record, where there is one, and its folder with the last."""
+    with contextlib.suppress(OSError):  # what stays is found again by the next run
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -92,7 +92,7 @@ def run(
     again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
-    from harness import archive, session
+    from harness import archive, session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.render.terminal import render_board
@@ -115,12 +115,13 @@ def run(
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now, not at the end
-        for folder in folders:
-            outcome = session.run_submission(
-                folder, evaluation, split=split, reports_dir=reports, on_progress=progress, again=again
-            )
+
+        def tell(outcome: turns.Outcome) -> None:
             log.print(outcome.sentence, markup=False)
-            faults += outcome.faults
+            faults.extend(outcome.faults)
+
+        run = turns.Run(evaluation, reports, split, again)
+        turns.run_submissions(folders, run, on_progress=progress, on_outcome=tell)
         progress("writing reports", 0, 1)
         boards = write_leaderboard(reports, evaluation.dataset.name, rules)
     for board in boards:

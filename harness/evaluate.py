@@ -1,26 +1,27 @@
 """One submission on one dataset -> one Record: quality, memory, time and cost, or the reason why there is none."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from harness import enhancement
+from harness.admission import choose_split, validate
 from harness.audit import MOST_TILES, SAMPLE, compare_passes, measure_audit
 from harness.challenge import Challenge
 from harness.dataset import Dataset
 from harness.environment import describe_environment
-from harness.errors import ModelError, SubmissionError, UsageError
+from harness.errors import SubmissionError
 from harness.isolation import MEMORY_METHOD, ModelProcess
-from harness.protocol import Count, Device, Layout
+from harness.protocol import Device
 from harness.quality import BoundMetric, score_image
 from harness.records import (
     FORMAT_VERSION,
     Audit,
-    Cost,
     Failure,
     ImageScore,
     Memory,
@@ -28,10 +29,9 @@ from harness.records import (
     Record,
     Status,
     Submission,
-    Timing,
 )
-from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
-from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, run_once, vary_photos
+from harness.submission import SubmissionFolder, describe_submission
+from harness.timing import RunLimits, TimedModel, TimingPlan, TimingSeries, run_once, vary_photos
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is."""
@@ -59,31 +59,36 @@ class Evaluation:
         )
 
 
-def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) -> str:
-    """The largest split that the submission has not seen in training, or the requested one if it has not.
+@dataclass(frozen=True)
+class Draft:
+    """All of a submission's record but its time, and what is needed to measure that.
 
-    Raises UsageError for a requested split that shares images with the one trained on, and where no one can tell.
+    expected: the outputs for the timed pictures; None where they cannot repeat, where time is not measured, and for a
+    failure.
     """
-    name, trained_on = manifest.name, manifest.trained_on
-    trained_dataset, _, trained_split = trained_on.partition("/")
-    seen: set[str] = set()
-    if trained_dataset == dataset.name:
-        if trained_split not in dataset.splits:
-            known = ", ".join(f"{dataset.name}/{split}" for split in dataset.splits)
-            raise UsageError(f"{name}: trained_on {trained_on!r} names no split of the dataset; it has {known}.")
-        seen.update(dataset.splits[trained_split])
-    if requested is not None:
-        if seen.intersection(dataset.list_names(requested)):
-            raise UsageError(f"{name} was trained on {trained_on}, which shares images with the split {requested!r}.")
-        return requested
-    unseen = [split for split, images in dataset.splits.items() if not seen.intersection(images)]
-    if not unseen:
-        raise UsageError(f"{name} was trained on {trained_on}: no split of {dataset.name} is left to evaluate it on.")
-    return max(unseen, key=lambda split: len(dataset.splits[split]))
+
+    folder: SubmissionFolder
+    record: Record
+    expected: list[np.ndarray] | None = None
 
 
 def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, on_progress: Progress) -> Record:
     """Evaluate one submission. What its model does wrong ends up in the record, never in an exception."""
+    draft = evaluate_untimed(folder, evaluation, split=split, on_progress=on_progress)
+    if draft.record.failure or evaluation.plan is None:
+        return draft.record
+    series = start_series(draft, evaluation, lambda: draft.expected)
+    record = draft.record
+    while record.failure is None and not series.is_finished():
+        on_progress("time", series.count, evaluation.plan.most_blocks)
+        record = add_block(draft, series)
+    return record
+
+
+def evaluate_untimed(
+    folder: SubmissionFolder, evaluation: Evaluation, *, split: str | None, on_progress: Progress
+) -> Draft:
+    """Everything but the time of one submission. What its model does wrong ends up in the record."""
     split = choose_split(folder.manifest, evaluation.dataset, split)
     submission = describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
     record = functools.partial(
@@ -98,13 +103,63 @@ def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | N
         job = Job(folder.model_path, submission, evaluation, on_progress)
         quality, memory, sample = measure_quality(job, split)
         audit, expected = audit_model(job, split, sample, control_flow=control_flow)
-        timing = time_model(job, expected)
     except SubmissionError as error:
         failure = Failure(error.stage, error.kind, str(error))
-        return record(submission=submission, status=judge_failure(folder, error), failure=failure)
-    return record(
-        submission=submission, status="ok", quality=quality, timing=timing, memory=memory, cost=cost, audit=audit
+        return Draft(folder, record(submission=submission, status=judge_failure(folder, error), failure=failure))
+    return Draft(
+        folder,
+        record(submission=submission, status="ok", quality=quality, memory=memory, cost=cost, audit=audit),
+        expected,
     )
+
+
+def add_block(draft: Draft, series: TimingSeries) -> Record:
+    """The record with one block more, or with the failure that ended it."""
+    try:
+        series.add_block()
+    except SubmissionError as error:
+        return msgspec.structs.replace(
+            draft.record,
+            status=judge_failure(draft.folder, error),
+            failure=Failure(error.stage, error.kind, str(error)),
+            **dict.fromkeys(("quality", "timing", "memory", "cost", "audit")),
+        )
+    return msgspec.structs.replace(draft.record, timing=series.timing)
+
+
+def start_series(
+    draft: Draft, evaluation: Evaluation, load_expected: Callable[[], Sequence[np.ndarray] | None]
+) -> TimingSeries:
+    """The blocks of a draft, those that its record holds already among them."""
+    if evaluation.plan is None:
+        raise ValueError("the evaluation measures no time")
+    submission = draft.record.submission
+    return TimingSeries(
+        TimedModel(draft.folder.model_path, submission.runtime, submission.layout, submission.seed),
+        TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
+        list_pictures(evaluation.dataset, evaluation.plan),
+        load_expected=load_expected,
+        plan=evaluation.plan,
+        limits=evaluation.limits,
+        timing=draft.record.timing,
+    )
+
+
+def list_pictures(dataset: Dataset, plan: TimingPlan) -> list[np.ndarray]:
+    """The pictures of the timed runs of one process."""
+    return vary_photos([dataset.load_photo(name) for name in dataset.photos], plan.turns)
+
+
+def enhance_pictures(
+    folder: SubmissionFolder, record: Record, evaluation: Evaluation, *, on_progress: Progress
+) -> list[np.ndarray] | None:
+    """The outputs for the timed pictures anew, from a process of their own; None where they cannot repeat."""
+    if evaluation.plan is None or record.submission.draws > 1:
+        return None
+    job = Job(folder.model_path, record.submission, evaluation, on_progress)
+    on_progress("expected outputs", 0, 1)
+    with job.start() as process:
+        return [job.enhance(process, picture) for picture in list_pictures(evaluation.dataset, evaluation.plan)]
 
 
 def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
@@ -112,43 +167,6 @@ def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
     if error.kind == "missing" and folder.manifest.weights:
         return "unavailable"
     return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"
-
-
-def validate(
-    folder: SubmissionFolder, challenge: Challenge, *, allow_code: bool
-) -> tuple[Submission, Cost, tuple[str, ...]]:
-    """The static checks: size, operators, one float32 input and output, free height and width.
-
-    Also names the operators that make what is computed depend on the input.
-    """
-    sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
-    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes, allow_code=allow_code) as process:
-        graph = process.inspect(folder.model_path, runtime=folder.manifest.runtime, deadline_s=challenge.limits.load_s)
-        layout = check_interface(folder, graph)
-        multiply_adds = count_multiply_adds(folder, challenge, layout=layout, process=process)
-    return (
-        describe_submission(folder, sha256=sha256, layout=layout),
-        Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=multiply_adds),
-        graph.control_flow,
-    )
-
-
-def count_multiply_adds(
-    folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
-) -> int | None:
-    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
-    request = Count(
-        runtime=folder.manifest.runtime,
-        layout=layout,
-        width_px=challenge.speed.width_px,
-        height_px=challenge.speed.height_px,
-    )
-    try:
-        return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)
-    except ModelError as error:
-        if error.kind == "killed":  # from outside: another run would know the count
-            raise
-        return None
 
 
 @dataclass(frozen=True)
@@ -244,26 +262,9 @@ def audit_model(
         names = dataset.list_names(split)[:MOST_TILES]
         audit, outputs = measure_audit(
             run,
-            vary_photos([dataset.load_photo(name) for name in dataset.photos], plan.turns),
+            list_pictures(dataset, plan),
             [dataset.load_pair(name) for name in names],
             control_flow=control_flow,
             repeatable=repeatable,
         )
     return audit, outputs if repeatable else None
-
-
-def time_model(job: Job, expected: list[np.ndarray] | None) -> Timing | None:
-    """Time beside the challenge's baseline; None where the evaluation leaves time out."""
-    evaluation, submission = job.evaluation, job.submission
-    if evaluation.plan is None:
-        return None
-    photos = [evaluation.dataset.load_photo(name) for name in evaluation.dataset.photos]
-    return measure_timing(
-        TimedModel(job.path, submission.runtime, submission.layout, submission.seed),
-        TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
-        vary_photos(photos, evaluation.plan.turns),
-        expected=expected,
-        plan=evaluation.plan,
-        limits=evaluation.limits,
-        on_block=functools.partial(job.on_progress, "time"),
-    )

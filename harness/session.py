@@ -1,4 +1,4 @@
-"""What the commands do with several submissions: read them, evaluate each, keep its record, remember what failed."""
+"""What the commands do before and beside `run`: read folders, set up an evaluation, check against records."""
 
 import functools
 import tempfile
@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import psutil
 
-from harness.archive import locate_record, read_record, write_record
+from harness.admission import validate
+from harness.archive import locate_record, read_record
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
-from harness.environment import count_cpus, describe_environment
+from harness.environment import count_cpus
 from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
-from harness.evaluate import Evaluation, Progress, choose_split, evaluate, validate
+from harness.evaluate import Evaluation, Progress, evaluate
 from harness.files import remove_partials, remove_scratch
-from harness.fingerprint import compute_key, hash_file
-from harness.flags import find_flags
 from harness.isolation import ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
@@ -27,20 +25,11 @@ from harness.protocol import Device
 from harness.quality import bind_metrics
 from harness.records import Cost, Record, Submission
 from harness.regression import compare_records, describe_regressions
-from harness.statistics import is_noisy, measure_width
-from harness.submission import MANIFEST, SubmissionFolder, is_regular, read_submission
+from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
+from harness.turns import Outcome, label_progress
 
 SUBMISSIONS = Path("submissions")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What to say of one submission, and the faults that make the command fail in the end."""
-
-    sentence: str
-    faults: tuple[HarnessError, ...] = ()
-    compared: bool = False
 
 
 def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], list[HarnessError]]:
@@ -131,81 +120,6 @@ def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
         remove_partials(folder)
 
 
-def run_submission(
-    folder: SubmissionFolder,
-    evaluation: Evaluation,
-    *,
-    split: str | None,
-    reports_dir: Path,
-    on_progress: Progress,
-    again: bool = True,
-) -> Outcome:
-    """Evaluate one submission and keep its record. A failure never replaces a result.
-
-    again=False: a result that was measured already, with all that it depends on unchanged, stands.
-    """
-    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
-    try:
-        split = choose_split(folder.manifest, evaluation.dataset, split)
-        if not again and (known := find_result(folder, evaluation, split=split, path=path)):
-            return Outcome(f"{folder.name}: {describe_known(known)}")
-        record = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
-    except UsageError as error:  # the split does not fit this submission; it may fit the others
-        return Outcome(str(error), (error,))
-    key = compute_key(
-        folder.manifest,
-        evaluation,
-        model_sha256=record.submission.sha256,
-        split=split,
-        environment=record.environment,
-    )
-    record = msgspec.structs.replace(record, key=key)
-    if record.failure is None:
-        write_record(path, record)
-        return Outcome(f"{folder.name}: done.{describe_oddities(record)}")
-    kept = path.exists() and read_record(path).status == "ok"
-    if not kept:
-        write_record(path, record)
-    sentence = f"{folder.name}: {record.status}: {record.failure.message}"
-    if kept:
-        sentence += f" Its earlier result in {path} is kept."
-    return Outcome(sentence, () if record.status == "unavailable" else (describe_failure(record),))
-
-
-def describe_oddities(record: Record) -> str:
-    """What to know at once of a result, as sentences that follow it."""
-    noisy = ""
-    if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
-        width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
-        noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
-    flags = find_flags(record)
-    return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
-
-
-def find_result(folder: SubmissionFolder, evaluation: Evaluation, *, split: str, path: Path) -> Record | None:
-    """The stored record that a new evaluation could only repeat; a failure is no such record."""
-    try:
-        record = read_record(path)
-    except RecordError:
-        return None
-    if record.status != "ok" or not is_regular(folder.model_path):
-        return None
-    key = compute_key(
-        folder.manifest,
-        evaluation,
-        model_sha256=hash_file(folder.model_path),
-        split=split,
-        environment=describe_environment(),
-    )
-    return record if record.key == key else None
-
-
-def describe_known(record: Record) -> str:
-    """Why a submission was not measured."""
-    when = record.environment.started_utc[:16].replace("T", " ")
-    return f"as recorded on {when} UTC by the same code on this machine; --again measures anew."
-
-
 def check_submission(
     folder: SubmissionFolder, evaluation: Evaluation, *, reports_dir: Path, on_progress: Progress
 ) -> Outcome:
@@ -247,17 +161,6 @@ def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = 
         return validate(folder, challenge, allow_code=allow_code)[:2]
     except SubmissionError as error:
         raise SubmissionError(f"{path}: {error}") from error
-
-
-def label_progress(folder: SubmissionFolder, on_progress: Progress) -> Progress:
-    """Name the submission before the stage."""
-    return lambda stage, done, total: on_progress(f"{folder.name}: {stage}", done, total)
-
-
-def describe_failure(record: Record) -> SubmissionError:
-    """A stored failure as the error that a command ends with."""
-    message = record.failure.message if record.failure else record.status
-    return SubmissionError(f"{record.submission.name}: {message}")
 
 
 def raise_first(faults: Sequence[HarnessError]) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from harness.enhancement import check_agreement, fetch_output, prepare_source
@@ -82,68 +83,89 @@ def vary_photos(photos: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
     return pictures
 
 
-def measure_timing(
-    model: TimedModel,
-    baseline: TimedModel,
-    pictures: Sequence[np.ndarray],
-    *,
-    expected: Sequence[np.ndarray] | None,
-    plan: TimingPlan,
-    limits: RunLimits,
-    on_block: Callable[[int, int], None],
-) -> Timing:
-    """Time a model and the baseline on `plan.turns` pictures of one size (uint8 HxWx3).
+class TimingSeries:
+    """The blocks of one model, added one at a time: several models can then be timed in turn.
 
-    expected: the model's outputs for them from an independent run, None where they cannot repeat; a timed output that
-    differs is a ModelError.
+    Turns are worth more than patience: what disturbs a machine for minutes disturbs all models alike, and the blocks of
+    one model lie far apart.
     """
-    blocks: list[tuple[_Block, _Block]] = []
-    start_s = time.monotonic()
-    while len(blocks) < plan.most_blocks:
-        on_block(len(blocks), plan.most_blocks)
-        if len(blocks) >= plan.least_blocks:
-            # a block more is begun only when it can be expected to end within the budget
-            if (time.monotonic() - start_s) * (1 + 1 / len(blocks)) > plan.budget_s:
-                break
-            if len(blocks) >= plan.judged_blocks and not is_noisy(*_list_samples(blocks, plan)):
-                break
-        # who starts alternates, so that a slow drift of the machine favours neither
-        blocks.append(
-            measure_block(
-                model,
-                baseline,
-                pictures,
-                expected=expected,
-                plan=plan,
-                limits=limits,
-                model_first=len(blocks) % 2 == 1,
-            )
+
+    def __init__(
+        self,
+        model: TimedModel,
+        baseline: TimedModel,
+        pictures: Sequence[np.ndarray],
+        *,
+        load_expected: Callable[[], Sequence[np.ndarray] | None],
+        plan: TimingPlan,
+        limits: RunLimits,
+        timing: Timing | None = None,
+    ) -> None:
+        """pictures: `plan.turns` of one size (uint8 HxWx3); timing: blocks that were measured before.
+
+        load_expected: gives the model's outputs for them from an independent run, None where they cannot repeat.
+        """
+        self.timing = timing
+        self._sides, self._pictures, self._load_expected = (model, baseline), pictures, load_expected
+        self._plan, self._limits = plan, limits
+        self._spent_s: list[float] = []
+
+    @property
+    def count(self) -> int:
+        """How many blocks there are."""
+        return 0 if self.timing is None else len(self.timing.samples_ns)
+
+    def is_finished(self) -> bool:
+        """Whether the ratio is known well enough, or the budget is spent."""
+        plan, timing = self._plan, self.timing
+        if timing is None or self.count < plan.least_blocks:
+            return False
+        if self.count >= plan.most_blocks:
+            return True
+        # a block more is begun only when it can be expected to end within the budget
+        if self._spent_s and sum(self._spent_s) * (1 + 1 / len(self._spent_s)) > plan.budget_s:
+            return True
+        return self.count >= plan.judged_blocks and not is_noisy(timing.baseline_samples_ns, timing.samples_ns)
+
+    def add_block(self) -> None:
+        """Measure one block more. A timed output that is not the expected one is a ModelError."""
+        model, baseline = self._sides
+        start_s = time.monotonic()
+        own, other = measure_block(
+            model,
+            baseline,
+            self._pictures,
+            expected=self._load_expected(),
+            plan=self._plan,
+            limits=self._limits,
+            model_first=self.count % 2 == 1,  # in turn, so that a slow drift of the machine favours neither
         )
-    height_px, width_px = pictures[0].shape[:2]
-    baseline_samples_ns, samples_ns = _list_samples(blocks, plan)
-    return Timing(
-        device=plan.device,
-        threads=plan.threads,
-        width_px=width_px,
-        height_px=height_px,
-        baseline=baseline.path.stem,
-        load_ns=tuple(block.load_ns for block, _ in blocks),
-        warmup_ns=tuple(tuple(ran.wall_ns for ran in block.runs[: plan.warmups]) for block, _ in blocks),
-        samples_ns=samples_ns,
-        baseline_samples_ns=baseline_samples_ns,
-        cpu_ns=tuple(tuple(ran.cpu_ns for ran in block.runs[plan.warmups :]) for block, _ in blocks),
-        baseline_cpu_ns=tuple(tuple(ran.cpu_ns for ran in block.runs[plan.warmups :]) for _, block in blocks),
-    )
+        self._spent_s.append(time.monotonic() - start_s)
+        self.timing = self._append(own, other)
 
-
-def _list_samples(
-    blocks: Sequence[tuple[_Block, _Block]], plan: TimingPlan
-) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...]]:
-    """Wall times after the warm-ups: the baseline's and the model's."""
-    model, baseline = (
-        tuple(tuple(ran.wall_ns for ran in pair[side].runs[plan.warmups :]) for pair in blocks) for side in (0, 1)
-    )
-    return baseline, model
+    def _append(self, own: _Block, other: _Block) -> Timing:
+        warmups, height_px, width_px = self._plan.warmups, *self._pictures[0].shape[:2]
+        block = Timing(
+            device=self._plan.device,
+            threads=self._plan.threads,
+            width_px=width_px,
+            height_px=height_px,
+            baseline=self._sides[1].path.stem,
+            load_ns=(own.load_ns,),
+            warmup_ns=(tuple(ran.wall_ns for ran in own.runs[:warmups]),),
+            samples_ns=(tuple(ran.wall_ns for ran in own.runs[warmups:]),),
+            baseline_samples_ns=(tuple(ran.wall_ns for ran in other.runs[warmups:]),),
+            cpu_ns=(tuple(ran.cpu_ns for ran in own.runs[warmups:]),),
+            baseline_cpu_ns=(tuple(ran.cpu_ns for ran in other.runs[warmups:]),),
+        )
+        if self.timing is None:
+            return block
+        rows = {
+            name: getattr(self.timing, name) + value
+            for name, value in msgspec.structs.asdict(block).items()
+            if isinstance(value, tuple)
+        }
+        return msgspec.structs.replace(self.timing, **rows)
 
 
 def measure_block(

@@ -1,4 +1,4 @@
-"""One submission on one dataset: which split, which values, what of it repeats, and what becomes of a failure."""
+"""One submission on one dataset: which values, what of it repeats, and what becomes of a failure."""
 
 import math
 from collections.abc import Callable
@@ -14,79 +14,27 @@ from onnx import TensorProto
 from tiny import ignore
 
 from harness import session
+from harness.admission import validate
 from harness.assets import open_store
 from harness.challenge import Challenge, MetricProfile, read_challenge
 from harness.dataset import Dataset, open_dataset
-from harness.errors import ChallengeError, ModelError, UsageError
-from harness.evaluate import Evaluation, choose_split, evaluate, validate
+from harness.errors import ChallengeError, ModelError
+from harness.evaluate import Evaluation, evaluate
 from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
 from harness.quality import BoundMetric, bind_metrics, prepare_output, score_image
 from harness.records import Quality, Record
 from harness.render.markdown import render_leaderboard
-from harness.submission import Manifest, SubmissionFolder
+from harness.submission import SubmissionFolder
 from harness.timing import TimingPlan
 
 PLAN = TimingPlan(threads=1, least_blocks=1, most_blocks=1, warmups=1, runs=2)
-SPLITS = {"all": ("0", "1", "2", "3"), "test": ("0",), "train": ("1", "2", "3")}
 
 
 def get_quality(record: Record) -> Quality:
     assert record.failure is None
     assert record.quality is not None
     return record.quality
-
-
-# --- which split
-
-
-def make_dataset(name: str = "pirm2018b") -> Dataset:
-    def refuse(name: str) -> object:
-        raise AssertionError("no picture is needed to choose a split")
-
-    return Dataset(name, "", "", SPLITS, (), refuse, refuse)  # type: ignore[arg-type]
-
-
-def make_manifest(trained_on: str) -> Manifest:
-    return Manifest(name="a", title="A", trained_on=trained_on)
-
-
-@pytest.mark.parametrize(
-    ("trained_on", "dataset", "split"),
-    [
-        ("pirm2018b/train", "pirm2018b", "test"),
-        ("pirm2018b/test", "pirm2018b", "train"),
-        ("pirm2018b/train", "embedded", "all"),
-        ("DPED training set (160k patches)", "pirm2018b", "all"),
-        ("nothing", "pirm2018b", "all"),
-    ],
-)
-def test_the_largest_split_that_was_not_trained_on_is_taken(trained_on: str, dataset: str, split: str) -> None:
-    assert choose_split(make_manifest(trained_on), make_dataset(dataset), None) == split
-
-
-@pytest.mark.parametrize("requested", ["all", "train"])
-def test_a_split_that_was_trained_on_is_refused(requested: str) -> None:
-    with pytest.raises(UsageError, match=f"a was trained on pirm2018b/train, which shares images .* '{requested}'"):
-        choose_split(make_manifest("pirm2018b/train"), make_dataset(), requested)
-    assert choose_split(make_manifest("pirm2018b/train"), make_dataset(), "test") == "test"
-    assert choose_split(make_manifest("nothing"), make_dataset(), requested) == requested
-
-
-def test_nothing_is_left_for_what_was_trained_on_all() -> None:
-    with pytest.raises(UsageError, match="no split of pirm2018b is left"):
-        choose_split(make_manifest("pirm2018b/all"), make_dataset(), None)
-
-
-@pytest.mark.parametrize("trained_on", ["pirm2018b", "pirm2018b/", "pirm2018b/trian"])
-def test_a_split_that_is_not_there_cannot_hide_what_was_trained_on(trained_on: str) -> None:
-    with pytest.raises(UsageError, match="names no split of the dataset; it has pirm2018b/all, pirm2018b/test"):
-        choose_split(make_manifest(trained_on), make_dataset(), None)
-
-
-def test_an_unknown_split_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="all, test, train"):
-        choose_split(make_manifest("nothing"), make_dataset(), "tset")
 
 
 # --- a result

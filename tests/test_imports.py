@@ -15,8 +15,9 @@ LAYERS = (
     "__main__",
     "cli",
     "session reporting",
+    "turns",
     "fingerprint evaluate leaderboard regression published render",
-    "audit quality",
+    "admission audit quality",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring score_table environment "
     "submission archive",
     "flags",

@@ -15,7 +15,7 @@ from harness.isolation import ModelProcess
 from harness.protocol import Ran
 from harness.records import Timing
 from harness.statistics import is_noisy
-from harness.timing import RunLimits, TimedModel, TimingPlan, measure_timing, vary_photos
+from harness.timing import RunLimits, TimedModel, TimingPlan, TimingSeries, vary_photos
 
 PHOTOS = [np.full((20, 30, 3), value, np.uint8) for value in (0, 50, 100)]
 LIMITS = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=20)
@@ -33,10 +33,19 @@ def baseline(tmp_path: Path) -> TimedModel:
     return TimedModel(models.save(models.slow(), tmp_path / "srcnn.onnx"), "onnx", "NHWC")
 
 
-def measure(model: TimedModel, baseline: TimedModel, plan: TimingPlan = PLAN) -> Timing:
-    return measure_timing(
-        model, baseline, PICTURES, expected=None, plan=plan, limits=LIMITS, on_block=lambda done, total: None
-    )
+def measure(
+    model: TimedModel,
+    baseline: TimedModel,
+    plan: TimingPlan = PLAN,
+    *,
+    expected: Sequence[np.ndarray] | None = None,
+    limits: RunLimits = LIMITS,
+) -> Timing:
+    series = TimingSeries(model, baseline, PICTURES, load_expected=lambda: expected, plan=plan, limits=limits)
+    while not series.is_finished():
+        series.add_block()
+    assert series.timing is not None
+    return series.timing
 
 
 @dataclass(frozen=True)
@@ -160,15 +169,7 @@ def measure_blocks(
 
         monkeypatch.setattr(timing, "time", clock)
         monkeypatch.setattr(timing, "measure_block", measure_block)
-        measured = measure_timing(
-            model,
-            baseline,
-            PICTURES,
-            expected=None,
-            plan=TimingPlan(threads=1, warmups=1, runs=1, **plan),
-            limits=LIMITS,
-            on_block=lambda done, total: None,
-        )
+        measured = measure(model, baseline, TimingPlan(threads=1, warmups=1, runs=1, **plan))
         return measured, order
 
     return measure_blocks
@@ -206,6 +207,25 @@ def test_blocks_are_added_until_the_ratio_is_known(
     assert is_noisy(measured.baseline_samples_ns, measured.samples_ns) == (blocks == 12)
 
 
+def test_blocks_measured_before_are_gone_on_from(model: TimedModel, baseline: TimedModel) -> None:
+    def go_on(timing: Timing | None) -> TimingSeries:
+        return TimingSeries(
+            model, baseline, PICTURES, load_expected=lambda: None, plan=PLAN, limits=LIMITS, timing=timing
+        )
+
+    first = go_on(None)
+    first.add_block()
+    assert not first.is_finished()
+    second = go_on(first.timing)
+    assert (second.count, second.is_finished()) == (1, False)
+    second.add_block()
+    assert second.is_finished()
+    assert first.timing is not None
+    assert second.timing is not None
+    assert second.timing.samples_ns[:1] == first.timing.samples_ns
+    assert go_on(second.timing).is_finished()
+
+
 # --- outputs
 
 
@@ -220,19 +240,13 @@ def test_no_process_sees_a_picture_twice() -> None:
     }
 
 
-def expect(model: TimedModel, baseline: TimedModel, outputs: Sequence[np.ndarray]) -> Timing:
-    return measure_timing(
-        model, baseline, PICTURES, expected=outputs, plan=PLAN, limits=LIMITS, on_block=lambda done, total: None
-    )
-
-
 def test_every_timed_output_is_held_against_an_independent_one(model: TimedModel, baseline: TimedModel) -> None:
     outputs = [picture.astype(np.float32) / np.float32(255) + np.float32(0.05) for picture in PICTURES]
-    assert len(expect(model, baseline, outputs).samples_ns) == 2
+    assert len(measure(model, baseline, expected=outputs).samples_ns) == 2
     for turn in range(PLAN.turns):
         other = [output + (0.01 if number == turn else 0) for number, output in enumerate(outputs)]
         with pytest.raises(ModelError, match=r"a timed run is up to 0\.01 off that of an independent run") as caught:
-            expect(model, baseline, other)
+            measure(model, baseline, expected=other)
         assert (caught.value.stage, caught.value.kind) == ("output", "not_repeatable")
 
 
@@ -282,6 +296,4 @@ def test_an_endless_run_ends_the_measurement(
     endless = TimedModel(models.save(models.endless_loop(), tmp_path / "endless.onnx"), "onnx", "NHWC")
     limits = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=0.5)
     with pytest.raises(ModelError, match=r"no end of run within 0\.5 s"):
-        measure_timing(
-            endless, baseline, PICTURES, expected=None, plan=PLAN, limits=limits, on_block=lambda done, total: None
-        )
+        measure(endless, baseline, limits=limits)

@@ -6,6 +6,10 @@ import models
 import numpy as np
 from PIL import Image
 
+from harness.evaluate import Evaluation
+from harness.submission import SubmissionFolder
+from harness.turns import Outcome, Run, run_submissions
+
 SIDE_PX = 100
 CHALLENGE = """\
 name = "tiny"
@@ -106,3 +110,12 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
 
 def ignore(stage: str, done: int, total: int) -> None:
     """No progress is shown."""
+
+
+def run(
+    folder: SubmissionFolder, evaluation: Evaluation, reports: Path, split: str | None = None, *, again: bool = True
+) -> Outcome:
+    """`harness run` on one submission: the last that it has to say."""
+    outcomes: list[Outcome] = []
+    run_submissions([folder], Run(evaluation, reports, split, again), on_progress=ignore, on_outcome=outcomes.append)
+    return outcomes[-1]

@@ -1,0 +1,69 @@
+"""What can be said of a submission before its model runs: the split that may judge it, the static checks, its cost."""
+
+from harness.challenge import Challenge
+from harness.dataset import Dataset
+from harness.errors import ModelError, UsageError
+from harness.isolation import ModelProcess
+from harness.protocol import Count, Layout
+from harness.records import Cost, Submission
+from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
+
+
+def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) -> str:
+    """The largest split that the submission has not seen in training, or the requested one if it has not.
+
+    Raises UsageError for a requested split that shares images with the one trained on, and where no one can tell.
+    """
+    name, trained_on = manifest.name, manifest.trained_on
+    trained_dataset, _, trained_split = trained_on.partition("/")
+    seen: set[str] = set()
+    if trained_dataset == dataset.name:
+        if trained_split not in dataset.splits:
+            known = ", ".join(f"{dataset.name}/{split}" for split in dataset.splits)
+            raise UsageError(f"{name}: trained_on {trained_on!r} names no split of the dataset; it has {known}.")
+        seen.update(dataset.splits[trained_split])
+    if requested is not None:
+        if seen.intersection(dataset.list_names(requested)):
+            raise UsageError(f"{name} was trained on {trained_on}, which shares images with the split {requested!r}.")
+        return requested
+    unseen = [split for split, images in dataset.splits.items() if not seen.intersection(images)]
+    if not unseen:
+        raise UsageError(f"{name} was trained on {trained_on}: no split of {dataset.name} is left to evaluate it on.")
+    return max(unseen, key=lambda split: len(dataset.splits[split]))
+
+
+def validate(
+    folder: SubmissionFolder, challenge: Challenge, *, allow_code: bool
+) -> tuple[Submission, Cost, tuple[str, ...]]:
+    """The static checks: size, operators, one float32 input and output, free height and width.
+
+    Also names the operators that make what is computed depend on the input.
+    """
+    sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
+    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes, allow_code=allow_code) as process:
+        graph = process.inspect(folder.model_path, runtime=folder.manifest.runtime, deadline_s=challenge.limits.load_s)
+        layout = check_interface(folder, graph)
+        multiply_adds = count_multiply_adds(folder, challenge, layout=layout, process=process)
+    return (
+        describe_submission(folder, sha256=sha256, layout=layout),
+        Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=multiply_adds),
+        graph.control_flow,
+    )
+
+
+def count_multiply_adds(
+    folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
+) -> int | None:
+    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
+    request = Count(
+        runtime=folder.manifest.runtime,
+        layout=layout,
+        width_px=challenge.speed.width_px,
+        height_px=challenge.speed.height_px,
+    )
+    try:
+        return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)
+    except ModelError as error:
+        if error.kind == "killed":  # from outside: another run would know the count
+            raise
+        return None

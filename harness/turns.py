@@ -1,0 +1,180 @@
+"""What `harness run` does: all but the time of each submission, then the times of all, block by block in turn."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from harness.admission import choose_split
+from harness.archive import discard_record, locate_record, locate_unfinished, read_record, write_record
+from harness.environment import describe_environment
+from harness.errors import HarnessError, RecordError, SubmissionError, UsageError
+from harness.evaluate import Draft, Evaluation, Progress, add_block, enhance_pictures, evaluate_untimed, start_series
+from harness.files import make_scratch
+from harness.fingerprint import compute_key, hash_file
+from harness.flags import find_flags
+from harness.records import Record
+from harness.statistics import is_noisy, measure_width
+from harness.submission import SubmissionFolder, is_regular
+from harness.timing import TimingSeries
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What to say of one submission, and the faults that make the command fail in the end."""
+
+    sentence: str
+    faults: tuple[HarnessError, ...] = ()
+    compared: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the submissions of one command have in common.
+
+    again=False: a result that was measured already, with all that it depends on unchanged, stands.
+    """
+
+    evaluation: Evaluation
+    reports_dir: Path
+    split: str | None = None
+    again: bool = True
+
+    def locate(self, folder: SubmissionFolder) -> Path:
+        """Where the submission's record lies."""
+        return locate_record(self.reports_dir / "records", dataset=self.evaluation.dataset.name, name=folder.name)
+
+    def compute_key(self, folder: SubmissionFolder, model_sha256: str) -> str:
+        """The key of the submission's result here and now."""
+        evaluation, environment = self.evaluation, describe_environment()
+        split = choose_split(folder.manifest, evaluation.dataset, self.split)
+        return compute_key(folder.manifest, evaluation, model_sha256=model_sha256, split=split, environment=environment)
+
+
+def run_submissions(
+    folders: Sequence[SubmissionFolder], run: Run, *, on_progress: Progress, on_outcome: Callable[[Outcome], None]
+) -> None:
+    """Evaluate submissions and keep their records. A failure never replaces a result.
+
+    What is measured of an unfinished one is stored after each block, apart from the records: a rerun goes on from it.
+    """
+    with make_scratch() as name:
+        waiting: list[tuple[Draft, TimingSeries]] = []
+        for folder in folders:
+            try:
+                draft = draft_submission(folder, run, on_progress=label_progress(folder, on_progress))
+            except UsageError as error:  # the split does not fit this submission; it may fit the others
+                on_outcome(Outcome(str(error), (error,)))
+                continue
+            if isinstance(draft, Outcome):
+                on_outcome(draft)
+            elif draft.record.failure or run.evaluation.plan is None:
+                on_outcome(settle(folder, draft.record, run))
+            else:
+                write_record(locate_unfinished(run.locate(folder)), draft.record)
+                on_outcome(Outcome(f"{folder.name}: quality is measured; time follows."))
+                waiting.append(lay_aside(draft, run.evaluation, Path(name)))
+        time_in_turn(waiting, run, on_progress=on_progress, on_outcome=on_outcome)
+
+
+def draft_submission(folder: SubmissionFolder, run: Run, *, on_progress: Progress) -> Draft | Outcome:
+    """All but the time of one submission, or a sentence where its stored result stands."""
+    path = run.locate(folder)
+    if not run.again:
+        if known := find_stored(folder, run, path):
+            discard_record(locate_unfinished(path))
+            return Outcome(f"{folder.name}: {describe_known(known)}")
+        if unfinished := find_stored(folder, run, locate_unfinished(path)):
+            try:
+                expected = enhance_pictures(folder, unfinished, run.evaluation, on_progress=on_progress)
+                return Draft(folder, unfinished, expected)
+            except SubmissionError:
+                pass  # the whole evaluation says what is wrong
+    draft = evaluate_untimed(folder, run.evaluation, split=run.split, on_progress=on_progress)
+    key = run.compute_key(folder, draft.record.submission.sha256)
+    return replace(draft, record=msgspec.structs.replace(draft.record, key=key))
+
+
+def lay_aside(draft: Draft, evaluation: Evaluation, scratch: Path) -> tuple[Draft, TimingSeries]:
+    """A draft and its blocks to come; the expected outputs wait on disk, since there may be many submissions."""
+    path = scratch / f"{draft.folder.name}.npy"
+    if draft.expected is None:
+        return draft, start_series(draft, evaluation, lambda: None)
+    try:
+        np.save(path, np.stack(draft.expected))
+    except OSError as error:
+        raise RecordError(f"{path} cannot be written ({error.strerror}); free some space or set TMPDIR.") from error
+    return replace(draft, expected=None), start_series(draft, evaluation, functools.partial(np.load, path))
+
+
+def time_in_turn(
+    waiting: Sequence[tuple[Draft, TimingSeries]],
+    run: Run,
+    *,
+    on_progress: Progress,
+    on_outcome: Callable[[Outcome], None],
+) -> None:
+    """One block of each submission after the other, until the time of all is known or their budgets are spent."""
+    left = list(waiting)
+    turn = 0
+    while left:
+        turn += 1
+        for place, (draft, series) in enumerate(tuple(left)):
+            on_progress(f"time, turn {turn}: {draft.folder.name}", place, len(left))
+            record = draft.record if series.is_finished() else add_block(draft, series)
+            if record.failure or series.is_finished():
+                left.remove((draft, series))
+                on_outcome(settle(draft.folder, record, run))
+            else:
+                write_record(locate_unfinished(run.locate(draft.folder)), record)
+
+
+def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
+    """Keep a finished record, unless it is a failure and a result is there."""
+    path = run.locate(folder)
+    kept = record.failure is not None and path.exists() and read_record(path).status == "ok"
+    if not kept:
+        write_record(path, record)
+    discard_record(locate_unfinished(path))
+    if record.failure is None:
+        return Outcome(f"{folder.name}: done.{describe_oddities(record)}")
+    sentence = f"{folder.name}: {record.status}: {record.failure.message}"
+    if kept:
+        sentence += f" Its earlier result in {path} is kept."
+    fault = SubmissionError(f"{record.submission.name}: {record.failure.message}")
+    return Outcome(sentence, () if record.status == "unavailable" else (fault,))
+
+
+def describe_oddities(record: Record) -> str:
+    """What to know at once of a result, as sentences that follow it."""
+    noisy = ""
+    if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
+        width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
+        noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
+    flags = find_flags(record)
+    return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
+
+
+def find_stored(folder: SubmissionFolder, run: Run, path: Path) -> Record | None:
+    """The stored record of what a new evaluation could only repeat; a failure is no such record."""
+    try:
+        record = read_record(path)
+    except RecordError:
+        return None
+    if record.status != "ok" or not is_regular(folder.model_path):
+        return None
+    return record if record.key == run.compute_key(folder, hash_file(folder.model_path)) else None
+
+
+def describe_known(record: Record) -> str:
+    """Why a submission was not measured."""
+    when = record.environment.started_utc[:16].replace("T", " ")
+    return f"as recorded on {when} UTC by the same code on this machine; --again measures anew."
+
+
+def label_progress(folder: SubmissionFolder, on_progress: Progress) -> Progress:
+    """Name the submission before the stage."""
+    return lambda stage, done, total: on_progress(f"{folder.name}: {stage}", done, total)
