@@ -104,3 +104,4 @@ def finish(place: Place) -> None:
     assert before.items() <= after.items()
     assert after.keys() == set(THREE)
     assert list_temporaries(place) == []
+    assert not (place.records / "unfinished").exists()
