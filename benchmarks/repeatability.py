@@ -2,8 +2,9 @@
 
     python -m benchmarks.repeatability [SUBMISSION] [--runs 10] [--budget 90]
 
-Each run is a fresh `python -m harness run` on both, with reports of its own, on four photos of the embedded set. It prints the
-speed-up and interval of each, how many intervals hold the geometric mean of all runs, and by how much the copy differs.
+Each run is a fresh `python -m harness run` on both, with reports of its own, on four photos of the embedded set. It
+prints the speed-up and interval of each, how many intervals hold the geometric mean of all runs, and by how much the
+copy differs.
 """
 
 import argparse
