@@ -25,7 +25,7 @@ def test_load_first_call_and_steady_state_are_three_numbers() -> None:
     page = render_times([replace(make_record(), timing=timing), make_record("untimed", ms=None)])
     (row,) = page.splitlines()[4:]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[:5] == ["alpha", "20", "500.0", "100.1 ± 0.1", "100.1"]
+    assert cells[:5] == ["alpha", "20", "500.0", "100.1 ± 0.2", "100.1"]
     assert cells[5].startswith("2.000 ± ")
     assert cells[-3:] == ["4", "cpu, 2 threads", ""]
 
