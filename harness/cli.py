@@ -5,8 +5,9 @@ import errno
 import os
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -15,6 +16,9 @@ from harness.errors import HarnessError, RecordError
 from harness.files import remove_scratch
 from harness.screen import log, out, release, show_progress
 from harness.signals import Interrupted, interruptible
+
+if TYPE_CHECKING:
+    from harness.submission import SubmissionFolder
 
 Device = Literal["cpu", "cuda"]
 
@@ -69,9 +73,37 @@ def main() -> None:
 def fail(sentence: str, exit_code: int) -> NoReturn:
     """Say why on standard error, where anyone still reads it, and end."""
     with contextlib.suppress(OSError):
-        log.print(f"error: {sentence}", style="bold red", markup=False)
+        say_error(sentence)
     release()
     sys.exit(exit_code)
+
+
+def say_error(sentence: object) -> None:
+    """One fault, on standard error."""
+    log.print(f"error: {sentence}", style="bold red", markup=False)
+
+
+def tell(sentence: str, exit_code: int) -> int:
+    """Say at once what came of something; it is a fault where it has an exit code, which comes back."""
+    say_error(sentence) if exit_code else log.print(sentence, markup=False)
+    return exit_code
+
+
+def end(codes: Iterable[int]) -> None:
+    """End with the first fault, where there was one. All were told when they were found."""
+    if code := next(filter(None, codes), 0):
+        raise typer.Exit(code)
+
+
+def read_folders(paths: Sequence[Path] | None) -> tuple[list["SubmissionFolder"], list[int]]:
+    """The submissions, and an exit code for each folder that is faulty; no more is done where all are."""
+    from harness import session
+
+    folders, faults = session.read_folders(paths)
+    codes = [tell(str(fault), fault.exit_code) for fault in faults]
+    if not folders:
+        end(codes)
+    return folders, codes
 
 
 @app.command()
@@ -96,14 +128,15 @@ def run(
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.render.terminal import render_board
-    from harness.reporting import list_other_datasets, select_records, write_leaderboard
+    from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
 
     rules = read_challenge(challenge)
-    folders, faults = session.read_folders(submissions)
+    folders, codes = read_folders(submissions)
     store = open_store(assets)
     session.remove_leftovers(reports, store)
     archive.check_writable(reports)
-    with show_progress() as progress:
+    claim = session.claim_machine(reports) if timing else contextlib.nullcontext()
+    with claim, show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
@@ -114,14 +147,14 @@ def run(
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
-        select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now, not at the end
+        known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
+        check_version(known, evaluation.dataset, reports / "records")
 
-        def tell(outcome: turns.Outcome) -> None:
-            log.print(outcome.sentence, markup=False)
-            faults.extend(outcome.faults)
+        def on_outcome(outcome: turns.Outcome) -> None:
+            codes.append(tell(outcome.sentence, outcome.exit_code))
 
         run = turns.Run(evaluation, reports, split, again)
-        turns.run_submissions(folders, run, on_progress=progress, on_outcome=tell)
+        turns.run_submissions(folders, run, on_progress=progress, on_outcome=on_outcome)
         progress("writing reports", 0, 1)
         boards = write_leaderboard(reports, evaluation.dataset.name, rules)
     for board in boards:
@@ -129,7 +162,7 @@ def run(
     out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
     for name in list_other_datasets(reports, evaluation.dataset.name, rules):
         out.print(f"It shows {evaluation.dataset.name}; for {name}: harness leaderboard --dataset {name}", markup=False)
-    session.raise_first(faults)
+    end(codes)
 
 
 @app.command()
@@ -177,7 +210,7 @@ def check(
     from harness.reporting import check_leaderboard, check_tables
 
     rules = read_challenge(challenge)
-    folders, faults = session.read_folders(submissions)
+    folders, codes = read_folders(submissions)
     compared = 0
     with show_progress() as progress:
         evaluation, notes = session.prepare_evaluation(
@@ -190,18 +223,17 @@ def check(
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
         for folder in folders:
             outcome = session.check_submission(folder, evaluation, reports_dir=reports, on_progress=progress)
-            log.print(outcome.sentence, markup=False)
-            faults += outcome.faults
+            codes.append(tell(outcome.sentence, outcome.exit_code))
             compared += outcome.compared
     try:
         check_leaderboard(reports, rules)
         check_tables(reports, rules)
     except RecordError as error:  # what got worse comes first
-        faults.append(error)
-    if not compared and not faults:
+        codes.append(tell(str(error), error.exit_code))
+    end(codes)
+    if not compared:
         name = evaluation.dataset.name
-        faults.append(RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one."))
-    session.raise_first(faults)
+        raise RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one.")
     out.print(f"Nothing got worse ({compared} of {len(folders)} compared), and the reports follow from the records.")
 
 

@@ -23,6 +23,7 @@ MAX_PIXELS = 40_000_000
 READABLE_MODES = ("RGB", "L", "P")  # grey and opaque palettes hold RGB colours; the others would lose something
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 SIDES = ("source", "target")
+KNOWN = ("pirm2018b", "embedded")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 PATCHES = "aiff22/ai-challenge/dped/patches"
@@ -55,6 +56,13 @@ class Dataset:
     photos: tuple[str, ...]
     load_pair: Callable[[str], ImagePair]
     load_photo: Callable[[str], Image]
+
+    def read_all(self) -> None:
+        """Load every image once: DataError for the first that is damaged."""
+        for name in dict.fromkeys(name for names in self.splits.values() for name in names):
+            self.load_pair(name)
+        for name in self.photos:
+            self.load_photo(name)
 
     def list_names(self, split: str) -> tuple[str, ...]:
         """Names of a split's pairs; UsageError lists the known splits."""
@@ -107,6 +115,10 @@ def open_pirm2018b(store: AssetStore) -> Dataset:
 
 def open_folder(folder: Path) -> Dataset:
     """A folder with source/ and target/ (same file stems) and perhaps photos/; one split, `all`."""
+    _check_name(folder.resolve())
+    if folder.resolve().name in KNOWN:
+        message = f"the folder {folder} has the name of another dataset, whose records it would replace: rename it"
+        raise UsageError(message)
     sources, targets = _list_images(folder / "source"), _list_images(folder / "target")
     if lonely := sorted(sources.keys() ^ targets.keys()):
         side = "source" if lonely[0] in targets else "target"
@@ -181,6 +193,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
         raise DataError(message)
     images: dict[str, Path] = {}
     for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        _check_name(path)
         if path.suffix.lower() not in SUFFIXES:
             message = f"{path} is not an image ({', '.join(SUFFIXES)}): move it out of the dataset"
             raise DataError(message)
@@ -190,6 +203,13 @@ def _list_images(folder: Path) -> dict[str, Path]:
             raise DataError(message)
         images[path.stem] = path
     return images
+
+
+def _check_name(path: Path) -> None:
+    """Names stand in records and sentences."""
+    if not path.name.isprintable():
+        message = f"{quote(path)} has a name that is not UTF-8 or holds control characters: rename it"
+        raise DataError(message)
 
 
 def _combine(parts: Iterable[tuple[str, str]]) -> str:

@@ -62,6 +62,12 @@ class RecordError(HarnessError):
     exit_code = 5
 
 
+class DisturbedError(HarnessError):
+    """Something outside ended a measurement, through no fault of what was measured."""
+
+    exit_code = 7
+
+
 class ChallengeError(HarnessError):
     """A challenge file or score formula that does not hold."""
 

@@ -11,6 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 PARTIAL_SUFFIX = ".partial"
 SCRATCH_PREFIX = "harness-"
 CLOCK_SLACK_S = 2.0
@@ -67,6 +72,28 @@ def sync_folder(folder: Path) -> None:
 def make_scratch(folder: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     """A folder for this process alone, in `folder` or the system's folder for temporaries."""
     return tempfile.TemporaryDirectory(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=folder)
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for the length of the block, which ends with the process at the latest; nothing is written.
+
+    Raises BlockingIOError where another process holds it. Where a file system knows no locks, nothing happens.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # some network file systems
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_partials(folder: Path) -> None:

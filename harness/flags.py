@@ -8,10 +8,14 @@ from harness.records import Audit, Record, SizedRuns, Timing
 
 REPEATED_RATIO = 1.25
 SLOWER_RATIO = 1.5
+CALL_NS = 2_000_000
 BESIDE_DIFFERENCE = 0.01
 TILED_LOSS_DB = 3.0
 PHOTO_DIFFERENCE = 0.01
-"""Beyond these a model is flagged. docs/measurement.md has what the reference submissions reach."""
+"""Beyond these a model is flagged. docs/measurement.md has what the reference submissions reach.
+
+CALL_NS: what a call may cost at any size, and a first look at a picture: no more than that is no odd behaviour.
+"""
 
 
 def find_flags(record: Record) -> tuple[str, ...]:
@@ -23,13 +27,14 @@ def find_flags(record: Record) -> tuple[str, ...]:
 
 def judge_speed(audit: Audit, timing: Timing) -> Iterator[str]:
     """Speed that depends on what was seen before, or on one size. The least of each kind: noise only adds."""
-    repeated = min(audit.fresh_ns) / min(audit.repeated_ns)
-    if repeated > REPEATED_RATIO:
-        yield f"is {repeated:.1f} times as fast on a photo that it has just seen"
+    fresh_ns, repeated_ns = min(audit.fresh_ns), min(audit.repeated_ns)
+    if fresh_ns - CALL_NS > REPEATED_RATIO * repeated_ns:
+        yield f"is {fresh_ns / repeated_ns:.1f} times as fast on a photo that it has just seen"
     for runs in (audit.beside, audit.half):
         area = timing.width_px * timing.height_px / (runs.width_px * runs.height_px)
-        slower = min(runs.samples_ns) * area / min(audit.fresh_ns)
-        if slower > SLOWER_RATIO:
+        spent_ns = min(runs.samples_ns)
+        if (spent_ns - CALL_NS) * area > SLOWER_RATIO * fresh_ns:
+            slower = spent_ns * area / fresh_ns
             yield f"takes {slower:.1f} times as long for each pixel at {name_size(runs)} as at {name_size(timing)}"
 
 

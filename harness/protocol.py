@@ -1,10 +1,11 @@
 """What the parent and the child say to each other: JSON messages, and raw bytes for arrays; never a pickle."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 Layout = Literal["NHWC", "NCHW"]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
 Device = Literal["cpu", "cuda"]
 CODE = ("torchscript", "pt2")
 """Runtimes whose models are programs: they run only where the user says so, and only confined."""
@@ -95,8 +96,8 @@ class Done(_Message, frozen=True):
 class Ran(_Message, frozen=True):
     """One run's times and what it returned."""
 
-    wall_ns: int
-    cpu_ns: int
+    wall_ns: Positive
+    cpu_ns: Positive
     dtype: str
     shape: tuple[int, ...]
 

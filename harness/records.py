@@ -62,7 +62,7 @@ class Timing(_Stored, frozen=True):
     """Times of single runs, a row for each block: a pair of fresh processes (submission and baseline in turn).
 
     load_ns and warmup_ns are the submission's; the first warm-up of a row is the first call of its process. cpu_ns is
-    the time of all threads together in the same runs as samples_ns (0 where the device is no CPU).
+    the time of all threads together in the same runs as samples_ns.
     """
 
     device: str
@@ -74,8 +74,8 @@ class Timing(_Stored, frozen=True):
     warmup_ns: Blocks
     samples_ns: Blocks
     baseline_samples_ns: Blocks
-    cpu_ns: tuple[tuple[Count, ...], ...]
-    baseline_cpu_ns: tuple[tuple[Count, ...], ...]
+    cpu_ns: Blocks
+    baseline_cpu_ns: Blocks
 
     def __post_init__(self) -> None:
         rows = (self.warmup_ns, self.baseline_samples_ns, self.cpu_ns, self.baseline_cpu_ns)

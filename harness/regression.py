@@ -13,9 +13,14 @@ TOLERANCES: Mapping[str, float] = {"psnr": 0.01, "ssim": 0.0005, "ms_ssim": 0.00
 
 
 def compare_records(
-    before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float] = TOLERANCES
+    before: Record,
+    after: Record,
+    challenge: Challenge,
+    *,
+    better: bool = False,
+    tolerances: Mapping[str, float] = TOLERANCES,
 ) -> tuple[Regression, ...]:
-    """Every mean that got worse by more than its absolute tolerance. Times are not compared: machines differ.
+    """Every mean that got worse (or better) by more than its absolute tolerance. Times differ between machines.
 
     Raises RecordError when the two were not made on the same images of the same dataset, or when one has no result.
     """
@@ -27,7 +32,7 @@ def compare_records(
             continue
         if quantity not in new:
             raise RecordError(f"{name}: {get_metric(quantity).label} is in its record but could not be measured here.")
-        sign = 1 if get_metric(quantity).higher_is_better else -1
+        sign = 1 if get_metric(quantity).higher_is_better is not better else -1
         if sign * (old[quantity] - new[quantity]) > allowed:
             regressions.append(Regression(name, quantity, old[quantity], new[quantity], allowed))
     return tuple(regressions)
@@ -55,16 +60,16 @@ def check_comparable(name: str, before: Quality, after: Quality) -> None:
         raise RecordError(f"{name}: its record was made on other photos; run it again.")
 
 
-def describe_regressions(regressions: Sequence[Regression]) -> str:
+def describe_regressions(regressions: Sequence[Regression], verb: str = "got worse") -> str:
     """One sentence for each."""
-    return "\n".join(describe_regression(regression) for regression in regressions)
+    return "\n".join(describe_regression(regression, verb) for regression in regressions)
 
 
-def describe_regression(regression: Regression) -> str:
-    """Which quantity of which submission got worse, from what to what, and what is allowed."""
+def describe_regression(regression: Regression, verb: str = "got worse") -> str:
+    """Which quantity of which submission changed, from what to what, and what is allowed."""
     metric = get_metric(regression.quantity)
     unit = f" {metric.unit}" if metric.unit else ""
     return (
-        f"{regression.submission}: {metric.label} got worse, from {regression.before:.4f} to {regression.after:.4f}"
+        f"{regression.submission}: {metric.label} {verb}, from {regression.before:.4f} to {regression.after:.4f}"
         f"{unit}; a change of {regression.allowed:g}{unit} is allowed."
     )

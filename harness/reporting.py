@@ -1,9 +1,11 @@
 """Writes the reports of one dataset's records, and tells whether the written leaderboard follows from them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.archive import list_datasets, read_records, write_bytes, write_text
-from harness.challenge import Challenge
+from harness.challenge import Challenge, find_phase
+from harness.dataset import Dataset
 from harness.errors import RecordError
 from harness.leaderboard import Board, build_boards
 from harness.published import compare_published, read_published
@@ -31,10 +33,23 @@ def select_records(records_dir: Path, dataset: str, challenge: Challenge) -> tup
     return tuple(r for r in read_records(records_dir / dataset) if r.challenge == challenge.name)
 
 
+def check_version(records: Sequence[Record], dataset: Dataset, records_dir: Path) -> None:
+    """Raise RecordError where a record is of other images under the dataset's name: they never share a table."""
+    for record in records:
+        if record.quality is not None and record.quality.dataset_sha256 != dataset.sha256:
+            dataset.read_all()  # a damaged image is another one too
+            raise RecordError(
+                f"{records_dir / dataset.name} has records of other images under the name {dataset.name} "
+                f"({record.submission.name}: {record.quality.dataset_sha256[:12]}, now {dataset.sha256[:12]}); "
+                "remove that folder, or choose another with --reports."
+            )
+
+
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
 ) -> tuple[Board, ...]:
     """Write leaderboard.md and its figure from the records of one dataset."""
+    find_phase(challenge, phase)
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
     if boards and (picture := render_speed_quality(boards[0])):

@@ -1,8 +1,9 @@
 """What the commands do before and beside `run`: read folders, set up an evaluation, check against records."""
 
+import contextlib
 import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,17 @@ from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
 from harness.environment import count_cpus
-from harness.errors import DataError, HarnessError, RecordError, RegressionError, SubmissionError, UsageError
+from harness.errors import (
+    DataError,
+    HarnessError,
+    ModelError,
+    RecordError,
+    RegressionError,
+    SubmissionError,
+    UsageError,
+)
 from harness.evaluate import Evaluation, Progress, evaluate
-from harness.files import remove_partials, remove_scratch
+from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.isolation import ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
@@ -49,8 +58,6 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
-    if not folders:
-        raise_first(faults)
     return list(folders.values()), faults
 
 
@@ -80,8 +87,19 @@ def prepare_evaluation(
         plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
         isolation = process.isolation
+        if options.device != "cpu":
+            try_device(process, challenge, options.device)
     evaluation = Evaluation(challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation)
     return evaluation, [*([missing] if missing else []), describe_isolation(isolation)]
+
+
+def try_device(process: ModelProcess, challenge: Challenge, device: Device) -> None:
+    """Raise UsageError where the baseline does not load on the device: no submission's record may bear that."""
+    limits, model = challenge.limits, challenge.baseline.model
+    try:
+        process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
+    except ModelError as error:
+        raise UsageError(f"--device {device} cannot be used here: {error}") from error
 
 
 def describe_isolation(layers: Mapping[str, str]) -> str:
@@ -120,6 +138,21 @@ def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
         remove_partials(folder)
 
 
+@contextlib.contextmanager
+def claim_machine(reports_dir: Path) -> Iterator[None]:
+    """Hold this machine for a run that measures time. Raises UsageError while another one does."""
+    with contextlib.ExitStack() as stack:
+        for folder in (Path(tempfile.gettempdir()), reports_dir):
+            try:
+                stack.enter_context(claim_folder(folder))
+            except BlockingIOError:
+                raise UsageError(
+                    "another run measures time on this machine, and two would disturb each other; "
+                    "wait for its end, or leave time out with --no-timing."
+                ) from None
+        yield
+
+
 def check_submission(
     folder: SubmissionFolder, evaluation: Evaluation, *, reports_dir: Path, on_progress: Progress
 ) -> Outcome:
@@ -130,19 +163,25 @@ def check_submission(
     before = read_record(path)
     if before.quality is None:
         return Outcome(f"{folder.name}: its record holds no result to compare.")
-    split = before.quality.split
     try:
-        after = evaluate(folder, evaluation, split=split, on_progress=label_progress(folder, on_progress))
+        after = evaluate(
+            folder, evaluation, split=before.quality.split, on_progress=label_progress(folder, on_progress)
+        )
         if after.status == "unavailable":
             return Outcome(f"{folder.name}: not compared, its weights are not available here.")
-        regressions = compare_records(before, after, evaluation.challenge)
-        if not regressions and not folder.manifest.weights:
-            check_same_model(before, after)
+        return judge_record(folder, before, after, evaluation.challenge)
     except (UsageError, RecordError) as error:
-        return Outcome(str(error), (error,))
-    if regressions:
-        sentence = describe_regressions(regressions)
-        return Outcome(sentence, (RegressionError(sentence),), compared=True)
+        return Outcome(str(error), error.exit_code)
+
+
+def judge_record(folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge) -> Outcome:
+    """Whether a stored record follows from the model. Raises RecordError where the two cannot be compared."""
+    if losses := compare_records(before, after, challenge):
+        return Outcome(describe_regressions(losses), RegressionError.exit_code, compared=True)
+    if not folder.manifest.weights:
+        check_same_model(before, after)
+    if gains := compare_records(before, after, challenge, better=True):
+        raise RecordError(f"{describe_regressions(gains, 'got better')} Run it again: its record does not follow.")
     return Outcome(f"{folder.name}: as recorded.", compared=True)
 
 
@@ -161,15 +200,6 @@ def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = 
         return validate(folder, challenge, allow_code=allow_code)[:2]
     except SubmissionError as error:
         raise SubmissionError(f"{path}: {error}") from error
-
-
-def raise_first(faults: Sequence[HarnessError]) -> None:
-    """End with the first fault, after all that could be done was done."""
-    if faults:
-        if len(faults) == 1:
-            raise faults[0]
-        more = "".join(f"\nerror: {fault}" for fault in faults[1:])
-        raise type(faults[0])(f"{faults[0]}{more}")
 
 
 def measure_files(name: str, image: Path, target: Path | None, store: AssetStore) -> float:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from harness.enhancement import check_agreement, fetch_output, prepare_source
-from harness.errors import ChallengeError, ModelError
+from harness.errors import ChallengeError, DisturbedError, ModelError
 from harness.isolation import ModelProcess
 from harness.protocol import Device, Ran
 from harness.records import Timing
@@ -216,12 +216,16 @@ def load_timed(process: ModelProcess, timed: TimedModel, *, plan: TimingPlan, lo
 
 @contextmanager
 def excuse_submission(timed: TimedModel, baseline: TimedModel) -> Iterator[None]:
-    """A failure of the baseline is the challenge's: no submission's record may bear it."""
+    """A failure of the baseline is the challenge's or the machine's: no submission's record may bear it."""
     try:
         yield
     except ModelError as error:
         if timed is not baseline:
             raise
+        if error.kind == "killed":
+            raise DisturbedError(
+                "the baseline's process was killed from outside, or the system ran out of memory; run it again."
+            ) from error
         raise ChallengeError(f"the baseline {baseline.path} cannot be timed: {error}") from error
 
 

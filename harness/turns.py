@@ -11,7 +11,7 @@ import numpy as np
 from harness.admission import choose_split
 from harness.archive import discard_record, locate_record, locate_unfinished, read_record, write_record
 from harness.environment import describe_environment
-from harness.errors import HarnessError, RecordError, SubmissionError, UsageError
+from harness.errors import DisturbedError, RecordError, SubmissionError, UsageError
 from harness.evaluate import Draft, Evaluation, Progress, add_block, enhance_pictures, evaluate_untimed, start_series
 from harness.files import make_scratch
 from harness.fingerprint import compute_key, hash_file
@@ -24,10 +24,10 @@ from harness.timing import TimingSeries
 
 @dataclass(frozen=True)
 class Outcome:
-    """What to say of one submission, and the faults that make the command fail in the end."""
+    """What to say of one submission; a fault has the exit code that the command ends with, all others have 0."""
 
     sentence: str
-    faults: tuple[HarnessError, ...] = ()
+    exit_code: int = 0
     compared: bool = False
 
 
@@ -67,7 +67,7 @@ def run_submissions(
             try:
                 draft = draft_submission(folder, run, on_progress=label_progress(folder, on_progress))
             except UsageError as error:  # the split does not fit this submission; it may fit the others
-                on_outcome(Outcome(str(error), (error,)))
+                on_outcome(Outcome(str(error), error.exit_code))
                 continue
             if isinstance(draft, Outcome):
                 on_outcome(draft)
@@ -124,7 +124,12 @@ def time_in_turn(
         turn += 1
         for place, (draft, series) in enumerate(tuple(left)):
             on_progress(f"time, turn {turn}: {draft.folder.name}", place, len(left))
-            record = draft.record if series.is_finished() else add_block(draft, series)
+            try:
+                record = draft.record if series.is_finished() else add_block(draft, series)
+            except DisturbedError as error:  # the others may still be measured
+                left.remove((draft, series))
+                on_outcome(Outcome(f"{draft.folder.name}: {error}", error.exit_code))
+                continue
             if record.failure or series.is_finished():
                 left.remove((draft, series))
                 on_outcome(settle(draft.folder, record, run))
@@ -135,17 +140,23 @@ def time_in_turn(
 def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     """Keep a finished record, unless it is a failure and a result is there."""
     path = run.locate(folder)
-    kept = record.failure is not None and path.exists() and read_record(path).status == "ok"
+    before = None
+    if path.exists():
+        try:
+            before = read_record(path)
+        except RecordError:  # it may have been a result: only another one may take its place
+            if record.failure:
+                raise
+    kept = record.failure is not None and before is not None and before.status == "ok"
     if not kept:
         write_record(path, record)
     discard_record(locate_unfinished(path))
     if record.failure is None:
-        return Outcome(f"{folder.name}: done.{describe_oddities(record)}")
+        return Outcome(f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}")
     sentence = f"{folder.name}: {record.status}: {record.failure.message}"
     if kept:
         sentence += f" Its earlier result in {path} is kept."
-    fault = SubmissionError(f"{record.submission.name}: {record.failure.message}")
-    return Outcome(sentence, () if record.status == "unavailable" else (fault,))
+    return Outcome(sentence, 0 if record.status == "unavailable" else SubmissionError.exit_code)
 
 
 def describe_oddities(record: Record) -> str:
@@ -156,6 +167,13 @@ def describe_oddities(record: Record) -> str:
         noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
     flags = find_flags(record)
     return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
+
+
+def describe_replaced(before: Record | None, record: Record) -> str:
+    """What to know where the record of another model is gone: two submissions may have taken the same name."""
+    if before is None or before.status != "ok" or before.submission.sha256 == record.submission.sha256:
+        return ""
+    return f" It replaces the record of another model of this name ({before.submission.sha256[:12]})."
 
 
 def find_stored(folder: SubmissionFolder, run: Run, path: Path) -> Record | None:

@@ -27,7 +27,7 @@ def test_a_failure_never_replaces_a_result(
     outcome = run(submit(models.all_nan()), evaluation, tmp_path)
     assert path.read_bytes() == before
     assert outcome.sentence.endswith(f"Its earlier result in {path} is kept.")
-    assert [fault.exit_code for fault in outcome.faults] == [3]
+    assert outcome.exit_code == 3
     run(submit(models.brighten(0.1)), evaluation, tmp_path)
     assert path.read_bytes() != before
 
@@ -48,7 +48,7 @@ def test_unavailable_weights_are_recorded_but_no_fault(
     evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
 ) -> None:
     outcome = run(submit(None, weights="elsewhere"), evaluation, tmp_path)
-    assert outcome.faults == ()
+    assert outcome.exit_code == 0
     assert read_record(locate_record(tmp_path / "records", dataset="pictures", name="a")).status == "unavailable"
 
 
@@ -57,10 +57,10 @@ def test_a_split_that_does_not_fit_one_submission_keeps_no_other_back(
 ) -> None:
     trained = submit(models.brighten(), trained_on="pictures/all")
     outcome = run(trained, evaluation, tmp_path, split="all")
-    assert [type(fault) for fault in outcome.faults] == [UsageError]
+    assert outcome.exit_code == UsageError.exit_code
     assert outcome.sentence.startswith("a was trained on pictures/all")
     assert not (tmp_path / "records").exists()
-    assert run(submit(models.brighten(), "b"), evaluation, tmp_path, split="all").faults == ()
+    assert run(submit(models.brighten(), "b"), evaluation, tmp_path, split="all").exit_code == 0
 
 
 def test_a_damaged_record_is_said_and_not_overwritten_by_a_failure(
@@ -72,7 +72,7 @@ def test_a_damaged_record_is_said_and_not_overwritten_by_a_failure(
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(Exception, match="is no whole record"):
         run(submit(models.all_nan()), evaluation, tmp_path)
-    assert run(submit(models.brighten()), evaluation, tmp_path).faults == ()
+    assert run(submit(models.brighten()), evaluation, tmp_path).exit_code == 0
     assert read_record(path).quality == record.quality
 
 
@@ -95,7 +95,8 @@ def test_what_was_measured_already_stands(
         sentence,
     )
     assert path.read_bytes() == before
-    assert rerun(submit(models.brighten(0.1)), evaluation, tmp_path) == "a: done."
+    replaced = rerun(submit(models.brighten(0.1)), evaluation, tmp_path)
+    assert re.fullmatch(r"a: done\. It replaces the record of another model of this name \([0-9a-f]{12}\)\.", replaced)
     assert rerun(submit(models.brighten(0.1), title="Another"), evaluation, tmp_path) == "a: done."
     wider = dataclasses.replace(evaluation, threads=2)
     assert rerun(submit(models.brighten(0.1), title="Another"), wider, tmp_path) == "a: done."

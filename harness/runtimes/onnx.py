@@ -43,6 +43,8 @@ def load_model(
     if provider not in onnxruntime.get_available_providers():
         raise ValueError("CUDA is not available to ONNX Runtime; install onnxruntime-gpu, or leave out --device cuda")
     session = onnxruntime.InferenceSession(content, make_options(threads), providers=[provider])
+    if provider not in session.get_providers():  # it falls back to the CPU without a word
+        raise ValueError("CUDA does not start here; look at its driver and libraries, or leave out --device cuda")
     return Session(session) if device == "cpu" else BoundSession(session, device)
 
 

@@ -62,7 +62,7 @@ def test_a_good_submission_is_ranked_beside_a_bad_one(place: Place, tiny_options
     place.submit("bad", models.all_nan())
     place.submit("late", models.brighten(0.06))
     error = place.refuse(3, "run", *tiny_options)
-    assert error == "error: bad: its output holds 39600 values that are NaN or infinite; mend the model."
+    assert error == "error: bad: failed: its output holds 39600 values that are NaN or infinite; mend the model."
     statuses = {path.stem: read_record(path).status for path in place.records.glob("*.json")}
     assert statuses == {"bad": "failed", "good": "ok", "late": "ok"}
     ranked, _, rest = read_board(place).partition(NOT_RANKED)
@@ -159,10 +159,11 @@ def test_what_got_worse_is_said_even_when_the_leaderboard_does_not_follow(place:
     assert "leaderboard.md does not follow from" in errors[1]
 
 
-def test_a_check_allows_what_got_better(place: Place) -> None:
+def test_a_check_finds_a_record_that_is_worse_than_its_model(place: Place) -> None:
     raise_psnr(place.records / "good.json", -5)
     place.succeed("leaderboard", "--challenge", "challenge/tiny.toml")
-    place.succeed("check", *TINY)
+    error = place.refuse(5, "check", *TINY)
+    assert re.search(r"good: PSNR got better, from .* Run it again: its record does not follow", error)
 
 
 def test_a_check_finds_an_edited_leaderboard(place: Place) -> None:
