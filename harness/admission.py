@@ -1,8 +1,8 @@
 """What can be said of a submission before its model runs: the split that may judge it, the static checks, its cost."""
 
 from harness.challenge import Challenge
-from harness.dataset import Dataset
-from harness.errors import ModelError, UsageError
+from harness.dataset import PIRM2018B_SPLITS, Dataset
+from harness.errors import ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
 from harness.protocol import Count, Layout
 from harness.records import Cost, Submission
@@ -30,6 +30,14 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
     if not unseen:
         raise UsageError(f"{name} was trained on {trained_on}: no split of {dataset.name} is left to evaluate it on.")
     return max(unseen, key=lambda split: len(dataset.splits[split]))
+
+
+def check_trained_on(manifest: Manifest) -> None:
+    """Raise SubmissionError for an unknown split of a dataset that everyone has."""
+    dataset, _, split = manifest.trained_on.partition("/")
+    if dataset == "pirm2018b" and split not in PIRM2018B_SPLITS:
+        known = ", ".join(f"{dataset}/{name}" for name in PIRM2018B_SPLITS)
+        raise SubmissionError(f"trained_on {manifest.trained_on!r} names no split of the dataset; it has {known}.")
 
 
 def validate(

@@ -56,6 +56,8 @@ def check_writable(folder: Path) -> None:
 def describe_refusal(path: Path, error: OSError) -> RecordError:
     """The sentence for a place that cannot be written."""
     reason = error.strerror or error
+    if isinstance(error, IsADirectoryError):
+        return RecordError(f"{path} cannot be written ({reason}); remove the folder that lies there.")
     return RecordError(f"{path} cannot be written ({reason}); choose another folder with --reports.")
 
 

@@ -155,7 +155,8 @@ def explain_error(message: str, struct: type[msgspec.Struct]) -> str:
         place = f"at {table}{suggest_name(key, known)}"
         return f"unknown key '{key}' {place}; known keys: {', '.join(known)}; correct or remove it"
     if found := re.fullmatch(r"Object missing required field `(.+)`", text):
-        return f"key '{found[1]}' is missing at {table}; add it, keys it needs: {', '.join(_list_keys(struct, parts))}"
+        needed = ", ".join(_list_keys(struct, parts, required=True))
+        return f"key '{found[1]}' is missing at {table}; add it, keys it needs: {needed}"
     return quote(f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")) + "; correct it"
 
 
@@ -188,12 +189,12 @@ def _check_formulas(path: Path, challenge: Challenge) -> None:
                 raise ChallengeError(f"{path}: phase {name}, {error}") from None
 
 
-def _list_keys(kind: Any, parts: list[str]) -> list[str]:
-    """Keys of the table at `parts`; an index or '*' steps into a tuple or a mapping."""
+def _list_keys(kind: Any, parts: list[str], *, required: bool = False) -> list[str]:
+    """Keys of the table at `parts`, or the required ones; an index or '*' steps into a tuple or a mapping."""
     for part in parts:
         origin = typing.get_origin(kind)
         if origin is None:
             kind = typing.get_type_hints(kind)[part]
         else:
             kind = typing.get_args(kind)[0 if origin is tuple else -1]
-    return [field.encode_name for field in msgspec.structs.fields(kind)]
+    return [field.encode_name for field in msgspec.structs.fields(kind) if field.required or not required]

@@ -14,7 +14,7 @@ import typer
 from harness import __version__
 from harness.errors import HarnessError, RecordError
 from harness.files import remove_scratch
-from harness.screen import log, out, release, show_progress
+from harness.screen import log, out, release, show_progress, show_table
 from harness.signals import Interrupted, interruptible
 
 if TYPE_CHECKING:
@@ -29,17 +29,48 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SubmissionDirs = Annotated[list[Path] | None, typer.Argument(help="Submission folders; none: all of ./submissions.")]
+
+def read_path(text: str) -> Path:
+    """A path as given; an empty one, as an unset variable leaves it, would stand for the working folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; give a path, or leave it out.")
+    return Path(text)
+
+
+def read_name(text: str) -> str:
+    """A name as given."""
+    if not text:
+        raise typer.BadParameter("it is empty; give a name, or leave it out.")
+    return text
+
+
+SubmissionDirs = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Submission folders; none: all of ./submissions.", parser=read_path, metavar="DIR"),
+]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
 DatasetName = Annotated[
     str | None,
-    typer.Option("--dataset", help="pirm2018b, embedded or a folder; by default the first that can be had."),
+    typer.Option(
+        "--dataset",
+        help="pirm2018b, embedded or a folder; by default the first that can be had.",
+        parser=read_name,
+        metavar="NAME",
+    ),
 ]
 AssetsDir = Annotated[
     Path | None,
-    typer.Option("--assets", help="A mirror of the upstream files, laid out as OWNER/REPO/path (or HARNESS_ASSETS)."),
+    typer.Option(
+        "--assets",
+        help="A mirror of the upstream files, laid out as OWNER/REPO/path (or HARNESS_ASSETS).",
+        parser=read_path,
+        metavar="DIR",
+    ),
 ]
-ReportsDir = Annotated[Path, typer.Option("--reports", help="Where records and reports are kept.")]
+ReportsDir = Annotated[
+    Path,
+    typer.Option("--reports", help="Where records and reports are kept.", parser=read_path, metavar="DIR"),
+]
 PhaseName = Annotated[str, typer.Option("--phase", help="Whose score formulas to use: validation or test.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; by default the physical cores.")]
 AllowCode = Annotated[
@@ -158,7 +189,7 @@ def run(
         progress("writing reports", 0, 1)
         boards = write_leaderboard(reports, evaluation.dataset.name, rules)
     for board in boards:
-        out.print(render_board(board))
+        show_table(render_board(board))
     out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
     for name in list_other_datasets(reports, evaluation.dataset.name, rules):
         out.print(f"It shows {evaluation.dataset.name}; for {name}: harness leaderboard --dataset {name}", markup=False)
@@ -179,7 +210,7 @@ def leaderboard(
 
     rules = read_challenge(challenge)
     for board in write_leaderboard(reports, choose_dataset(reports, dataset, rules), rules, phase=phase):
-        out.print(render_board(board))
+        show_table(render_board(board))
     out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
 
 
@@ -239,7 +270,7 @@ def check(
 
 @app.command()
 def validate(
-    submission: Annotated[Path, typer.Argument(help="A submission's folder.")],
+    submission: Annotated[Path, typer.Argument(help="A submission's folder.", parser=read_path, metavar="DIR")],
     challenge: ChallengeName = "pirm2018b",
     allow_code: AllowCode = False,
 ) -> None:

@@ -74,12 +74,13 @@ def score_output(name: str, output: np.ndarray, target: np.ndarray | None, metri
     try:
         value = metric.measure(output, target)
     except ValueError as error:
-        raise ModelError(f"{metric.profile.name} of {name}: {error}", stage="output", kind="metric") from error
+        message = f"{metric.profile.name} of {name}: {error}; look at that output."
+        raise ModelError(message, stage="output", kind="metric") from error
     if metric.profile.name == "psnr" and value == math.inf:
         return None
     if not math.isfinite(value):
         raise ModelError(
-            f"{metric.profile.name} of {name} is {value}: it is not defined for this output.",
+            f"{metric.profile.name} of {name} is {value}: it is not defined for this output; look at it.",
             stage="output",
             kind="metric",
         )

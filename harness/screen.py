@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 
 class Screen(Console):
@@ -16,8 +17,17 @@ class Screen(Console):
         silence(self.file.fileno())
 
 
+NARROWEST, WIDEST = 80, 200
+"""A table is not pressed into less; where a terminal is narrower, it breaks the lines."""
+
 out = Screen(highlight=False, soft_wrap=True, emoji=False)
 log = Screen(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def show_table(table: Table) -> None:
+    """A table on standard output: as wide as the terminal, elsewhere as wide as it wants to be."""
+    out.width = max(out.width, NARROWEST) if out.is_terminal else WIDEST
+    out.print(table)
 
 
 def release() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from harness.admission import validate
+from harness.admission import check_trained_on, validate
 from harness.archive import locate_record, read_record
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
@@ -18,6 +18,7 @@ from harness.dataset import Dataset, open_dataset, read_image
 from harness.environment import count_cpus
 from harness.errors import (
     DataError,
+    DisturbedError,
     HarnessError,
     ModelError,
     RecordError,
@@ -85,20 +86,25 @@ def prepare_evaluation(
     if options.timing and dataset.photos:
         check_photos(dataset)
         plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
-    with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes) as process:
-        isolation = process.isolation
-        if options.device != "cpu":
-            try_device(process, challenge, options.device)
+    isolation = try_process(challenge, options.device)
     evaluation = Evaluation(challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation)
     return evaluation, [*([missing] if missing else []), describe_isolation(isolation)]
 
 
-def try_device(process: ModelProcess, challenge: Challenge, device: Device) -> None:
-    """Raise UsageError where the baseline does not load on the device: no submission's record may bear that."""
+def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
+    """The layers of isolation around a process for models. No submission's record may bear what goes wrong here.
+
+    Raises DisturbedError where none starts, and UsageError where the baseline does not load on the device.
+    """
     limits, model = challenge.limits, challenge.baseline.model
     try:
-        process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
+        with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
+            if device != "cpu":
+                process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
+            return process.isolation
     except ModelError as error:
+        if error.stage == "start":
+            raise DisturbedError(f"no process for models starts here: {error}") from error
         raise UsageError(f"--device {device} cannot be used here: {error}") from error
 
 
@@ -197,6 +203,7 @@ def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = 
     """The static checks of one folder; SubmissionError for the first rule that it breaks."""
     folder = read_submission(path)
     try:
+        check_trained_on(folder.manifest)
         return validate(folder, challenge, allow_code=allow_code)[:2]
     except SubmissionError as error:
         raise SubmissionError(f"{path}: {error}") from error

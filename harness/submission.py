@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,6 +94,10 @@ def decode_manifest(text: str, manifest_path: Path) -> Manifest:
         raise SubmissionError(f"{manifest_path} is not valid TOML: {quote(error)}; correct it there.") from None
     check_names(manifest, manifest_path)
     check_texts(manifest, manifest_path)
+    if manifest.seed is not None and manifest.draws > 1:
+        raise SubmissionError(
+            f"{manifest_path}: a seed makes all draws alike; keep seed, for outputs that repeat, or draws, for a mean."
+        )
     return manifest
 
 
@@ -172,13 +177,29 @@ def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
             raise SubmissionError(
                 f"{file}: its {role} {tensor.name!r} is {tensor.dtype}; it must be float32 in [0, 1], export it so."
             )
-    return check_shape(folder, graph.inputs[0])
+    layout = check_shape(folder, graph.inputs[0])
+    check_output(folder, graph.outputs[0], layout)
+    return layout
+
+
+def check_output(folder: SubmissionFolder, output: Tensor, layout: Layout) -> None:
+    """Hold what a graph declares of its output's shape against its layout; an exporter may leave the shape out."""
+    shape = output.shape
+    if shape and (len(shape) != 4 or shape[1 if layout == "NCHW" else 3] not in (3, None)):
+        raise SubmissionError(
+            f"{folder.manifest.model_file}: its output has shape [{show_shape(shape)}]; "
+            f"it must be that of its input as {layout}, with 3 channels, export it so."
+        )
+
+
+def show_shape(shape: Sequence[int | None]) -> str:
+    """A declared shape, as 1x?x?x3."""
+    return "x".join("?" if length is None else str(length) for length in shape)
 
 
 def check_shape(folder: SubmissionFolder, source: Tensor) -> Layout:
     """Which axis holds the channels; height and width must be free."""
-    file, shape = folder.manifest.model_file, source.shape
-    shown = "x".join("?" if length is None else str(length) for length in shape)
+    file, shape, shown = folder.manifest.model_file, source.shape, show_shape(source.shape)
     if len(shape) != 4:
         raise SubmissionError(
             f"{file}: its input has shape [{shown}]; it must be [batch, height, width, 3], export it so."

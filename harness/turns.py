@@ -153,7 +153,8 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     discard_record(locate_unfinished(path))
     if record.failure is None:
         return Outcome(f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}")
-    sentence = f"{folder.name}: {record.status}: {record.failure.message}"
+    verdict = "" if record.status == "failed" else f"{record.status}: "
+    sentence = f"{folder.name}: {verdict}{record.failure.message}"
     if kept:
         sentence += f" Its earlier result in {path} is kept."
     return Outcome(sentence, 0 if record.status == "unavailable" else SubmissionError.exit_code)

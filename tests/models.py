@@ -115,6 +115,11 @@ def with_shape(shape: Shape) -> onnx.ModelProto:
     )
 
 
+def with_output_shape(shape: Shape) -> onnx.ModelProto:
+    """Its output declares this shape."""
+    return build_model([node("Identity", ["source"])], outputs=[("output", TensorProto.FLOAT, shape)])
+
+
 def not_finite() -> onnx.ModelProto:
     """NaN wherever the source is 0, one elsewhere."""
     return build_model([node("Div", ["source", "source"])])

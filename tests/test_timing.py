@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from harness import timing
-from harness.errors import ChallengeError, ModelError
+from harness.errors import ChallengeError, DisturbedError, ModelError
 from harness.isolation import ModelProcess
 from harness.protocol import Ran
 from harness.records import Timing
 from harness.statistics import is_noisy
-from harness.timing import RunLimits, TimedModel, TimingPlan, TimingSeries, vary_photos
+from harness.timing import RunLimits, TimedModel, TimingPlan, TimingSeries, load_timed, vary_photos
 
 PHOTOS = [np.full((20, 30, 3), value, np.uint8) for value in (0, 50, 100)]
 LIMITS = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=20)
@@ -288,6 +288,18 @@ def test_a_baseline_that_fails_is_no_fault_of_the_model(
 def test_a_missing_baseline_is_said(model: TimedModel, tmp_path: Path) -> None:
     gone = TimedModel(tmp_path / "gone.onnx", "onnx", "NHWC")
     fails_as(model, gone, ChallengeError, r"the baseline .*gone\.onnx cannot be timed")
+
+
+def test_a_killed_baseline_is_the_fault_of_neither(
+    model: TimedModel, baseline: TimedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_first(process: ModelProcess, timed: TimedModel, **options: object) -> int:
+        if timed is baseline:
+            psutil.Process(process.pid).kill()
+        return load_timed(process, timed, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(timing, "load_timed", kill_first)
+    fails_as(model, baseline, DisturbedError, r"^the baseline's process was killed from outside")
 
 
 def test_an_endless_run_ends_the_measurement(

@@ -38,6 +38,11 @@ def count_digits(name: str) -> int:
     return DIGITS.get(name, 4)
 
 
+def count_time_digits(milliseconds: float) -> int:
+    """Decimals of a time in ms: three figures at least, as far as microseconds."""
+    return next((digits for digits, least in enumerate((100, 10, 1)) if milliseconds >= least), 3)
+
+
 def escape(text: str) -> str:
     """Plain text as one line of Markdown that shows just that text: no link, picture, HTML or new cell comes of it."""
     return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), flatten(text))

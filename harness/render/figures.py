@@ -1,6 +1,7 @@
 """Figures of the leaderboard, drawn with matplotlib."""
 
 import io
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,6 +29,7 @@ def select_points(board: Board) -> pd.DataFrame:
 
 def render_speed_quality(board: Board) -> bytes | None:
     """PSNR against speed-up with 95 % intervals, as PNG; None where nothing has both."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it may keep its cache is nobody's concern here
     from matplotlib import style
 
     if select_points(board).empty:

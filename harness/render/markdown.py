@@ -11,6 +11,7 @@ from harness.render.cells import (
     EMPTY,
     Row,
     count_digits,
+    count_time_digits,
     escape,
     format_estimate,
     format_number,
@@ -74,7 +75,7 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
         cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
     return cells | {
         "MOS (est.)": format_estimate(row, "mos", 1),
-        "Time (ms)": format_estimate(row, "time", 0),
+        "Time (ms)": format_estimate(row, "time", count_time_digits(row["time"])),
         "Speed-up": format_estimate(row, "speed_up", 3),
         "Peak RAM (MB)": render_memory(row),
         "Model (MB)": format_number(row["model_bytes"], 2, divisor=1e6),

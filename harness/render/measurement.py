@@ -64,12 +64,11 @@ def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
     """Time, memory and size."""
     baseline, limits = escape(board.challenge.baseline.label), board.challenge.limits
     timings = [record.timing for record in records if record.timing]
-    sizes = join_values(f"{timing.width_px}x{timing.height_px}" for timing in timings)
     yield (
-        f"**Time**: one photo of {sizes} on {join_values(str(timing.threads) for timing in timings)} CPU threads. "
-        f"Submission and {baseline} run in turn in a pair of fresh processes, several times over: the median in each "
-        f"process, then the geometric mean. {describe_blocks(timings)} Every timed output is held against that of an "
-        "independent run; no process sees a picture twice."
+        f"**Time**: {describe_setting(timings)}. Submission and {baseline} run in turn in a pair of fresh processes, "
+        "several times over: the median in each process, then the geometric mean. "
+        f"{describe_blocks(timings)} Every timed output is held against that of an independent run; no process sees a "
+        "picture twice."
     )
     yield (
         f"**Speed-up**: {baseline}'s time in the same minutes divided by the submission's; above 1 is faster than "
@@ -100,6 +99,12 @@ def describe_blocks(timings: Sequence[Timing]) -> str:
     )
 
 
-def join_values(values: Iterable[str]) -> str:
-    """The different values among the records, usually one."""
-    return " or ".join(sorted(set(values))) or "(not timed)"
+def describe_setting(timings: Sequence[Timing]) -> str:
+    """What is timed, as the records say it."""
+    if not timings:
+        return "not measured here"
+    sizes, threads = (
+        " or ".join(sorted(set(values)))
+        for values in ((f"{t.width_px}x{t.height_px}" for t in timings), (str(t.threads) for t in timings))
+    )
+    return f"one photo of {sizes} on {threads} CPU threads"

@@ -5,9 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.leaderboard import Board
-from harness.render.cells import count_digits, flatten, format_number, head_metric
-
-LONGEST_NAME = 20
+from harness.render.cells import count_digits, count_time_digits, flatten, format_number, head_metric
 
 
 def render_board(board: Board) -> Table:
@@ -18,11 +16,12 @@ def render_board(board: Board) -> Table:
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     figures = list_figures(board)
     table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("submission", max_width=LONGEST_NAME, overflow="ellipsis")  # the one that gives way
+    table.add_column("submission", overflow="fold", min_width=8)  # the one that gives way
     for heading in figures:
         table.add_column(Text(heading), justify="right", no_wrap=True)
     for row in board.frame.to_dict("records"):
-        cells = [format_number(row[name], digits) for name, digits in figures.values()]
+        time_digits = count_time_digits(row["time"])
+        cells = [format_number(row[n], time_digits if n == "time" else digits) for n, digits in figures.values()]
         table.add_row(format_number(row["rank"], 0), Text(flatten(str(row["submission"]))), *cells)
     return table
 

@@ -117,12 +117,16 @@ def inspect_model(content: bytes, *, kind: str = "onnx") -> Inspected:
     del kind
     model = read_model(content)
     inputs = find_inputs(model)
+    refused = tuple(sorted(set(find_refused(model))))
+    opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0)
+    if not refused and 0 < opset <= onnx.defs.onnx_opset_version():  # else that is what has to be said
+        check_graph(model)
     return Inspected(
-        opset=max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0),
+        opset=opset,
         inputs=tuple(describe_tensor(value) for value in inputs),
         outputs=tuple(describe_tensor(value) for value in model.graph.output),
         parameters=sum(prod(tensor.dims) for tensor in find_weights(model)),
-        refused=tuple(sorted(set(find_refused(model)))),
+        refused=refused,
         control_flow=tuple(sorted({part.op_type for part in list_parts(model) if is_control_flow(part)})),
     )
 
@@ -138,6 +142,14 @@ def read_model(content: bytes) -> onnx.ModelProto:
     if not model.graph.output:
         raise ValueError("the file is not a whole ONNX model")
     return model
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Raise ValueError for an unknown operator, a value that nothing computes, a cycle and the like."""
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(f"the graph does not hold: {str(error).strip().partition(chr(10))[0]}") from error
 
 
 def find_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
-from bad_input import DATA, RUN, Case, accept, check_refusal, write
+from bad_input import DATA, RUN, USAGE, Case, accept, check_refusal, write
 from PIL import Image
 from place import Place
 
@@ -144,8 +144,24 @@ DATASETS = (
     bad_dataset(
         "no targets", lambda d: (d / "target").rename(d / "t"), "target", "is missing", "a dataset is a folder"
     ),
+    bad_dataset(
+        "a name that is not UTF-8",
+        lambda d: encode(Path(os.fsdecode(bytes(d / "source") + b"/\xff.png"))),
+        "source/?.png",
+        "has a name that is not UTF-8",
+        "rename it",
+    ),
     bad_dataset("nothing in it", empty, "source", "holds no image", "put PNG or JPEG files there"),
 )
+
+
+@pytest.mark.parametrize("name", ["pirm2018b", "embedded"])
+def test_a_folder_with_the_name_of_another_dataset(place: Place, name: str) -> None:
+    command = (*RUN[:4], "--dataset", f"other/{name}", "--no-timing")
+    case = Case(name, lambda p: (p.folder / "pictures").rename(p.folder / "other" / name), f"other/{name}",
+                "has the name of another dataset, whose records it would replace", "rename it", command, USAGE)  # fmt: skip
+    (place.folder / "other").mkdir()
+    check_refusal(place, case)
 
 
 @pytest.mark.parametrize("case", DATASETS, ids=str)

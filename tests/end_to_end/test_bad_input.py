@@ -13,7 +13,9 @@ import onnx
 import pytest
 import tiny
 from PIL import Image
-from place import Place
+from place import TINY, Place
+
+from harness.files import claim_folder
 
 USAGE, SUBMISSION, DATA, RECORD, CHALLENGE = 2, 3, 4, 5, 6
 
@@ -203,6 +205,40 @@ def test_an_unknown_option_is_a_usage_error(place: Place) -> None:
     assert "--no-such-option" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", ""), ("run", "--reports", ""), ("run", "--dataset", ""), ("run", "--assets", ""), ("validate", "")],
+    ids=["submission", "reports", "dataset", "assets", "validate"],
+)
+def test_an_empty_argument_is_not_the_working_folder(place: Place, arguments: tuple[str, ...]) -> None:
+    done = place.harness(*arguments)
+    assert done.returncode == USAGE
+    assert "it is empty; give a" in done.stderr
+
+
+def test_an_unknown_phase_is_refused_without_any_result(place: Place, tiny_options: Sequence[str]) -> None:
+    place.submit("good", models.all_nan())
+    place.refuse(SUBMISSION, "run", *tiny_options, "--reports", "others")
+    options = ("--challenge", "challenge/tiny.toml", "--reports", "others", "--phase", "tset")
+    assert "phases of tiny: validation" in place.refuse(USAGE, "leaderboard", *options)
+
+
+def test_a_device_that_is_not_there(place: Place, tiny_options: Sequence[str]) -> None:
+    error = place.refuse(USAGE, "run", *tiny_options, "--device", "cuda")
+    assert error.startswith("error: --device cuda cannot be used here: its load failed")
+    assert "install onnxruntime-gpu, or leave out --device cuda" in error
+
+
+@pytest.mark.parametrize("folder", ["scratch", "reports"])
+def test_a_second_run_at_the_same_time(place: Place, tiny_options: Sequence[str], folder: str) -> None:
+    timed = [option for option in tiny_options if option != "--no-timing"]
+    with claim_folder(place.folder / folder):
+        error = place.refuse(USAGE, "run", *timed)
+        place.succeed("run", *timed, "--no-timing")
+    assert error.startswith("error: another run measures time on this machine")
+    assert error.endswith("wait for its end, or leave time out with --no-timing.")
+
+
 # --- reports and challenges
 
 
@@ -211,6 +247,15 @@ def test_a_report_folder_that_cannot_be_written(place: Place, tiny_options: Sequ
     error = place.refuse(RECORD, "run", *tiny_options, "--reports", "file/reports")
     assert "cannot be written" in error
     assert "--reports" in error
+
+
+def test_a_folder_in_the_place_of_an_unfinished_record(place: Place) -> None:
+    (place.records / "unfinished" / "other.json").mkdir(parents=True)
+    place.submit("other", models.brighten(0.1))
+    error = place.refuse(RECORD, "run", "submissions/other", *TINY)
+    assert error.endswith(
+        "unfinished/other.json cannot be written (Is a directory); remove the folder that lies there."
+    )
 
 
 def test_a_record_that_is_cut_off(place: Place) -> None:

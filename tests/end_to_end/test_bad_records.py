@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_input import BOARD, CHECK, RECORD, Case, accept, check_refusal, write
+from bad_input import BOARD, CHECK, RECORD, RUN, Case, accept, check_refusal, write
 from place import Place
 
 RESTORE = "restore it or run the submission again"
@@ -103,6 +103,7 @@ EDITS = (
     bad_edit("negative time", lambda r: add_timing(r, samples_ns=[[5], [-5]]), "Expected `int` >= 1"),
     bad_edit("time of zero", lambda r: add_timing(r, load_ns=[0, 1]), "Expected `int` >= 1"),
     bad_edit("times of one block lost", lambda r: add_timing(r, samples_ns=[[5]]), "load_ns, warmup_ns, samples_ns"),
+    bad_edit("a block without runs", lambda r: add_timing(r, cpu_ns=[[], [5]]), "Expected `array` of length >= 1"),
     bad_edit("unknown status", lambda r: r.update(status="gr\neat"), r"Invalid enum value 'gr\neat'"),
     bad_edit("status without its result", lambda r: r.update(quality=None), "status 'ok' does not fit"),
     Case(
@@ -174,6 +175,15 @@ PLACES = (
     ),
 )
 CHECKED = (
+    Case(
+        "of other images, run",
+        edit(lambda r: r["quality"].update(dataset_sha256=FINGERPRINT)),
+        "reports/records/pictures has records of other images under the name pictures",
+        f"(good: {FINGERPRINT[:12]}, now ",
+        "remove that folder, or choose another with --reports",
+        RUN,
+        RECORD,
+    ),
     Case("cut off", retype(lambda t: t[:99]), "good.json", NO_RECORD, RESTORE, CHECK, RECORD),
     Case(
         "of another dataset, checked",

@@ -55,6 +55,7 @@ MANIFESTS = (
     bad_manifest("seed not a number", FULL + "seed = nan", "seed: expected int | null, got float", "correct it"),
     bad_manifest("too many digits", FULL + "seed = " + "9" * 5000, "not valid TOML: Exceeds the limit", "correct it"),
     bad_manifest("draws too many", FULL + "draws = 101", "draws: expected int <= 100", "correct it"),
+    bad_manifest("seed and draws", FULL + "seed = 1\ndraws = 5", "a seed makes all draws alike", "keep seed, for"),
     bad_manifest("cut off", FULL + "authors = [", "is not valid TOML: Invalid value", "correct it there"),
     bad_manifest("deep arrays", FULL + "authors = " + DEEP, "is not valid TOML: maximum recursion", "correct it there"),
     bad_manifest("deep tables", FULL + "a = " + "{a=" * 5000, "is not valid TOML: maximum recursion", "correct it"),
@@ -176,6 +177,17 @@ FILES = (
     bad_file("batch of 4", models.with_shape((4, *DYNAMIC[1:])), "takes 4 images at once", "export it for one"),
     bad_file("two inputs", models.two_inputs(), "has 2 inputs and 1 outputs", "export it with one of each"),
     bad_file("two outputs", models.two_outputs(), "has 1 inputs and 2 outputs", "export it with one of each"),
+    bad_file("grey output", models.with_output_shape((*DYNAMIC[:3], 1)), "output has shape [?x?x?x1]", "export it so"),
+    bad_file("output of rank 3", models.with_output_shape(DYNAMIC[1:]), "output has shape [?x?x3]", "export it so"),
+    bad_file("unknown operator", broken_models.unknown_operator(), "No Op registered for", "export it again"),
+    bad_file("weight missing", broken_models.missing_weights(), "must be topologically sorted", "export it again"),
+    bad_file("cycle", broken_models.cycle(), "must be topologically sorted", "export it again"),
+    Case(
+        "trained on a split that is none",
+        lambda place: place.submit("good", models.brighten(), trained_on="pirm2018b/nope"),
+        *("good: trained_on 'pirm2018b/nope'", "names no split of the dataset", "it has pirm2018b/all", VALIDATE),
+        SUBMISSION,
+    ),
     Case("missing", instead(lambda path: None, "model.onnx"), *NOT_THERE, VALIDATE, SUBMISSION),
     Case("a link", link_model, *NOT_THERE, VALIDATE, SUBMISSION),
     Case("a folder", instead(Path.mkdir, "model.onnx"), *NOT_THERE, VALIDATE, SUBMISSION),
@@ -185,14 +197,6 @@ RUNS = (
     bad_run(
         "file format too new", broken_models.with_ir_version(99), "its load failed: model.onnx: ", "export it again"
     ),
-    bad_run("unknown operator", broken_models.unknown_operator(), "its load failed: model.onnx: ", "export it again"),
-    bad_run(
-        "weight missing in the file",
-        broken_models.missing_weights(),
-        "its load failed: model.onnx: ",
-        "export it again",
-    ),
-    bad_run("cycle", broken_models.cycle(), "its load failed: model.onnx: ", "export it again"),
     bad_run("crash while loading", broken_models.divide_the_least_integer(), "SIGFPE", "mend the model"),
     bad_run("NaN", models.all_nan(), "its output holds 39600 values that are NaN or infinite", "mend the model"),
     bad_run(

@@ -62,7 +62,7 @@ def test_a_good_submission_is_ranked_beside_a_bad_one(place: Place, tiny_options
     place.submit("bad", models.all_nan())
     place.submit("late", models.brighten(0.06))
     error = place.refuse(3, "run", *tiny_options)
-    assert error == "error: bad: failed: its output holds 39600 values that are NaN or infinite; mend the model."
+    assert error == "error: bad: its output holds 39600 values that are NaN or infinite; mend the model."
     statuses = {path.stem: read_record(path).status for path in place.records.glob("*.json")}
     assert statuses == {"bad": "failed", "good": "ok", "late": "ok"}
     ranked, _, rest = read_board(place).partition(NOT_RANKED)
