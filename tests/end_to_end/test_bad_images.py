@@ -157,11 +157,10 @@ DATASETS = (
 
 @pytest.mark.parametrize("name", ["pirm2018b", "embedded"])
 def test_a_folder_with_the_name_of_another_dataset(place: Place, name: str) -> None:
-    command = (*RUN[:4], "--dataset", f"other/{name}", "--no-timing")
-    case = Case(name, lambda p: (p.folder / "pictures").rename(p.folder / "other" / name), f"other/{name}",
-                "has the name of another dataset, whose records it would replace", "rename it", command, USAGE)  # fmt: skip
     (place.folder / "other").mkdir()
-    check_refusal(place, case)
+    (place.folder / "pictures").rename(place.folder / "other" / name)
+    error = place.refuse(USAGE, *RUN[:4], "--dataset", f"other/{name}")
+    assert f"other/{name} has the name of another dataset, whose records it would replace: rename it" in error
 
 
 @pytest.mark.parametrize("case", DATASETS, ids=str)
