@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from harness.errors import ChallengeError, UsageError, quote
+from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
@@ -47,20 +48,18 @@ class Limits(_Part, frozen=True):
     run_s: PositiveFloat
 
 
-class MetricProfile(_Part, frozen=True):
-    """A metric and how an output is prepared for it: clip to [0, 1], times data_range, round to uint8."""
+class ChallengeMetric(_Part, frozen=True):
+    """A metric by the profile that says how images are prepared for it, over the pairs or over the photos."""
 
     name: Text
     images: Literal["pairs", "photos"]
-    clip: bool
-    data_range: float
-    quantize: bool
+    profile: Text
 
     def __post_init__(self) -> None:
-        if self.data_range not in (1.0, 255.0):
-            raise ValueError(f"data_range is {self.data_range}, it must be 1.0 or 255.0")
-        if self.quantize and not (self.clip and self.data_range == 255.0):
-            raise ValueError("quantize = true needs clip = true and data_range = 255.0, or values would wrap")
+        try:
+            find_preparation(self.profile, self.name)
+        except UsageError as error:
+            raise ValueError(str(error).removesuffix(".")) from None
 
 
 class MosPair(_Part, frozen=True):
@@ -98,12 +97,12 @@ class Challenge(_Part, frozen=True):
     baseline: Baseline
     speed: Speed
     limits: Limits
-    metrics: Annotated[tuple[MetricProfile, ...], msgspec.Meta(min_length=1)]
+    metrics: Annotated[tuple[ChallengeMetric, ...], msgspec.Meta(min_length=1)]
     mos: MosCalibration
     phases: Annotated[dict[Text, Phase], msgspec.Meta(min_length=1)]
 
     def __post_init__(self) -> None:
-        names = [profile.name for profile in self.metrics]
+        names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"a metric is listed twice: {', '.join(names)}")
 
@@ -180,7 +179,7 @@ def _resolve_path(folder: Path, value: Any) -> Path:
 
 
 def _check_formulas(path: Path, challenge: Challenge) -> None:
-    known = {profile.name for profile in challenge.metrics}.union(MEASURED_NAMES)
+    known = {metric.name for metric in challenge.metrics}.union(MEASURED_NAMES)
     for name, phase in challenge.phases.items():
         for score, formula in phase.scores.items():
             try:

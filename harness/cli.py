@@ -292,13 +292,17 @@ def metric(
     name: Annotated[str, typer.Argument(help="psnr, ssim, ms_ssim or niqe.")],
     image: Annotated[Path, typer.Argument(help="The image to judge.")],
     target: Annotated[Path | None, typer.Argument(help="What it should look like, for all but niqe.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="The convention; `harness list` names them. By default the first that has it.")
+    ] = None,
     assets: AssetsDir = None,
 ) -> None:
-    """Print one metric's value for 8-bit images."""
+    """Print one metric's value for 8-bit images, and the profile that made it."""
     from harness.assets import open_store
     from harness.session import measure_files
 
-    out.print(measure_files(name, image, target, open_store(assets)), markup=False)
+    value, made_by = measure_files(name, image, target, open_store(assets), profile=profile)
+    out.print(f"{value} {made_by}", markup=False)
 
 
 @app.command()
@@ -338,10 +342,11 @@ def fetch(
 
 @app.command("list")
 def list_known() -> None:
-    """Name the challenges, datasets, groups of files and metrics that can be given to other commands."""
+    """Name the challenges, datasets, groups of files, metrics and profiles that can be given to other commands."""
     from harness.assets import GROUPS
     from harness.challenge import list_challenges
     from harness.metrics import METRICS
+    from harness.metrics.profiles import PROFILES
 
     known = {
         "challenges": list_challenges(),
@@ -351,6 +356,10 @@ def list_known() -> None:
     }
     for kind, names in known.items():
         out.print(f"{kind}: {', '.join(names)}", markup=False)
+    for profile in PROFILES:
+        out.print(
+            f"profile {profile.name} ({', '.join(profile.metrics) or 'pyiqa:NAME'}): {profile.note}", markup=False
+        )
 
 
 @app.callback(invoke_without_command=True)

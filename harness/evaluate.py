@@ -231,7 +231,15 @@ def measure_quality(job: Job, split: str) -> tuple[Quality, Memory | None, dict[
             if len(sample) < SAMPLE:
                 sample[name] = outputs[0]
     job.on_progress("quality", total, total)
-    quality = Quality(dataset.name, dataset.note, dataset.sha256, split, pairs=tuple(pairs), photos=tuple(photos))
+    quality = Quality(
+        dataset.name,
+        dataset.note,
+        dataset.sha256,
+        split,
+        {metric.chosen.name: metric.chosen.profile for metric in metrics},
+        pairs=tuple(pairs),
+        photos=tuple(photos),
+    )
     return quality, memory if dataset.photos else None, sample
 
 

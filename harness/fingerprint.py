@@ -37,7 +37,7 @@ def compute_key(
             "manifest": manifest,
             "dataset": [evaluation.dataset.name, evaluation.dataset.sha256, split],
             "challenge": evaluation.challenge,
-            "metrics": [metric.profile.name for metric in evaluation.metrics],  # some can be missing
+            "metrics": [metric.chosen.name for metric in evaluation.metrics],  # some can be missing
             "baseline": hash_file(baseline) if evaluation.plan else "",
             "options": options,
             "code": hash_sources(),

@@ -18,7 +18,7 @@ from harness.challenge import Challenge, Phase, find_phase
 from harness.errors import RecordError
 from harness.flags import find_flags
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
-from harness.records import ImageScore, Quality, Record, Timing
+from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
 from harness.scoring import evaluate_scores, list_names
 from harness.statistics import (
     RESAMPLES,
@@ -66,11 +66,13 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     """A board for each split that some record was made on, the one with the most submissions first.
 
     A record of a larger split also stands on the board of a smaller one inside it, with the smaller one's images only.
-    Records of several datasets, or of two versions of one, are a RecordError: they never share a table.
+    Records of several datasets, of two versions of one, or by other profiles are a RecordError: they never share a
+    table.
     """
     measured = [(record, record.quality) for record in records if record.quality is not None]
     qualities = {record.submission.name: quality for record, quality in measured}
     check_same_dataset(qualities)
+    check_profiles(qualities, challenge)
     boards = []
     for split, images in collect_splits(qualities).items():
         entries = [(r, restrict_quality(q, images, split)) for r, q in measured if contains(q, images)]
@@ -86,6 +88,18 @@ def check_same_dataset(qualities: Mapping[str, Quality]) -> None:
     if len(versions) > 1:
         examples = "; ".join(f"{name} on {dataset} {sha256[:12]}" for (dataset, sha256), name in versions.items())
         raise RecordError(f"records were made on different datasets or versions of one ({examples}); run them again.")
+
+
+def check_profiles(qualities: Mapping[str, Quality], challenge: Challenge) -> None:
+    """Raise RecordError unless all values were computed by the challenge's profiles: others are other metrics."""
+    asked = {metric.name: metric.profile for metric in challenge.metrics}
+    for name, quality in qualities.items():
+        for metric, profile in quality.profiles.items():
+            if asked.get(metric, profile) != profile:
+                raise RecordError(
+                    f"{metric} of the record of {name} is by the profile {profile}, where {challenge.name} asks for "
+                    f"{asked[metric]}; run it again."
+                )
 
 
 def collect_splits(qualities: Mapping[str, Quality]) -> dict[str, tuple[str, ...]]:
@@ -144,7 +158,8 @@ def build_row(record: Record, quality: Quality, challenge: Challenge, phase: Pha
     if record.timing is not None:
         estimates |= estimate_times(record.timing)
     estimates |= estimate_scores(phase, estimates)
-    names = [p.name for p in challenge.metrics] + ["mos", "baseline_time", "time", "speed_up", *phase.scores]
+    quality_names = [name for metric in challenge.metrics for name in list_values(metric.name)]
+    names = [*quality_names, "mos", "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
         "submission": record.submission.name,
         "infinite": sum(pair.values.get("psnr", 0.0) is None for pair in quality.pairs),
@@ -163,7 +178,7 @@ def build_row(record: Record, quality: Quality, challenge: Challenge, phase: Pha
 
 
 def average_quality(quality: Quality, challenge: Challenge) -> dict[str, float]:
-    """Means of the challenge's metrics over pairs or photos, as far as they were measured."""
+    """Means of the challenge's metrics and what goes with them over pairs or photos, as far as they were measured."""
     return {
         name: float(mean)
         for names, values in tabulate_quality(quality, challenge)
@@ -185,7 +200,8 @@ def tabulate_quality(quality: Quality, challenge: Challenge) -> Iterator[tuple[l
     """Metric names and values (images, metrics), once for the pairs and once for the photos."""
     for kind, images in (("pairs", quality.pairs), ("photos", quality.photos)):
         measured = images[0].values.keys() if images else ()
-        names = [profile.name for profile in challenge.metrics if profile.images == kind and profile.name in measured]
+        metrics = {metric.name for metric in challenge.metrics if metric.images == kind}
+        names = [name for name in measured if find_metric(name) in metrics]
         if names:
             yield names, tabulate_values(images, names, challenge)
 

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-FORMAT_VERSION = 2
-"""1: first version. 2: key, isolation and audit; CPU times; a load time for each block; seed and draws.
+FORMAT_VERSION = 3
+"""1: first version. 2: key, isolation and audit; CPU times; a load time for each block; seed and draws. 3: profiles;
+values of the output as a PNG; the share of pixels that NIQE took for flat.
 
 A record of another version is refused, never guessed at.
 """
@@ -22,31 +23,43 @@ Runs = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
 Blocks = Annotated[tuple[Runs, ...], msgspec.Meta(min_length=1)]
 
 
+INFINITE = ("psnr", "psnr_png")
+"""Values that can be infinite: the PSNR of identical images."""
+
+
 class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
 class ImageScore(_Stored, frozen=True):
-    """Metric values of one image, by metric name; None stands for infinite: the PSNR of identical images."""
+    """Values of one image, by name; None stands for infinite.
+
+    A metric's own name is the challenge's value; NAME_png is that of the 8-bit file as which an output would be
+    shipped; niqe_snapped is the share of pixels that NIQE took for flat.
+    """
 
     image: str
     values: dict[str, float | None]
 
     def __post_init__(self) -> None:
         for name, value in self.values.items():
-            if name != "psnr" and value is None:
+            if name not in INFINITE and value is None:
                 raise ValueError(f"{name} of image {self.image} is null, only psnr can be infinite")
             if value is not None and not math.isfinite(value):
                 raise ValueError(f"{name} of image {self.image} is {value}, it must be finite")
 
 
 class Quality(_Stored, frozen=True):
-    """Values of a split's pairs, and of the dataset's photos for metrics that need no target."""
+    """Values of a split's pairs, and of the dataset's photos for metrics that need no target.
+
+    profiles: by which convention each metric was computed, by its name.
+    """
 
     dataset: str
     dataset_note: str
     dataset_sha256: str
     split: str
+    profiles: dict[str, str]
     pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
 
@@ -56,6 +69,18 @@ class Quality(_Stored, frozen=True):
                 raise ValueError("an image is listed twice")
             if len({frozenset(image.values) for image in images}) > 1:
                 raise ValueError("a metric is missing for some of the images")
+            if images and (unnamed := {name for name in images[0].values if find_metric(name) not in self.profiles}):
+                raise ValueError(f"{min(unnamed)} has no profile")
+
+
+def find_metric(name: str) -> str:
+    """The metric that a value's name belongs to."""
+    return name.removesuffix("_png").removesuffix("_snapped")
+
+
+def list_values(metric: str) -> tuple[str, ...]:
+    """The names of the values that a metric can have."""
+    return (metric, f"{metric}_snapped") if metric == "niqe" else (metric, f"{metric}_png")
 
 
 class Timing(_Stored, frozen=True):

@@ -31,6 +31,7 @@ from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.isolation import ModelProcess
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
+from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
 from harness.protocol import Device
 from harness.quality import bind_metrics
 from harness.records import Cost, Record, Submission
@@ -209,18 +210,23 @@ def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = 
         raise SubmissionError(f"{path}: {error}") from error
 
 
-def measure_files(name: str, image: Path, target: Path | None, store: AssetStore) -> float:
-    """One metric of an 8-bit image (and its target), as stored: no clipping, data range 255."""
+def measure_files(
+    name: str, image: Path, target: Path | None, store: AssetStore, *, profile: str | None
+) -> tuple[float, str]:
+    """One metric of an 8-bit image (and its target), and the profile that made it: by default the first that has it."""
     metric = get_metric(name)
     if metric.needs_target != (target is not None):
         raise UsageError(
             f"{metric.label} {'compares IMAGE with a TARGET' if metric.needs_target else 'takes no TARGET'}."
         )
+    profile = profile or choose_profile(name)
+    preparation = find_preparation(profile, name)
     images: list[np.ndarray] = [read_image(path) for path in (image, target) if path is not None]
     compute = metric.compute
     if name == "niqe":
         compute = functools.partial(compute, pristine=load_pristine_model(find_pristine_model(store)))
     try:
-        return compute(*images, data_range=255)
+        prepared = [prepare_image(image, preparation) for image in images]
+        return compute(*prepared, data_range=preparation.data_range, **preparation.options), profile
     except ValueError as error:
         raise DataError(f"{metric.label} of {' and '.join(str(p) for p in (image, target) if p)}: {error}") from None

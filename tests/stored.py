@@ -23,6 +23,7 @@ from harness.records import (
 
 TEST = tuple(str(number) for number in range(0, 20, 4))
 ALL = tuple(str(number) for number in range(20))
+PROFILES = {"psnr": "pirm-b", "ms_ssim": "pirm-b", "niqe": "live"}
 ENVIRONMENT = Environment(
     "2026-01-02T03:04:05+00:00",
     "0123456789abcdef" * 2,
@@ -40,7 +41,8 @@ def make_pairs(images: Sequence[str], *, psnr: float = 22.0, ms_ssim: float = 0.
     values = []
     for image in images:
         psnr_noise, ms_ssim_noise = np.random.default_rng([seed, int(image)]).normal(0, 1, 2).tolist()
-        values.append(ImageScore(image, {"psnr": psnr + psnr_noise, "ms_ssim": ms_ssim + 0.01 * ms_ssim_noise}))
+        plain = {"psnr": psnr + psnr_noise, "ms_ssim": ms_ssim + 0.01 * ms_ssim_noise}
+        values.append(ImageScore(image, plain | {"psnr_png": plain["psnr"] - 0.01, "ms_ssim_png": plain["ms_ssim"]}))
     return values
 
 
@@ -105,8 +107,11 @@ def make_record(
             "A note.",
             dataset_sha256,
             split,
+            PROFILES,
             tuple(make_pairs(images, **quality) if pairs is None else pairs),
-            tuple(ImageScore(str(number), {"niqe": value}) for number, value in enumerate(photos)),
+            tuple(
+                ImageScore(str(number), {"niqe": value, "niqe_snapped": 0.01}) for number, value in enumerate(photos)
+            ),
         ),
         timing=None if ms is None else make_timing(ms),
         memory=Memory(70_000_000, 500_000_000, "VmHWM"),

@@ -7,6 +7,7 @@ import pytest
 
 from harness.challenge import FOLDER, find_phase, list_challenges, read_challenge
 from harness.errors import ChallengeError, UsageError
+from harness.metrics.profiles import find_preparation
 
 SHIPPED = (FOLDER / "pirm2018b.toml").read_text(encoding="utf-8")
 
@@ -32,11 +33,17 @@ def test_limits_and_size_are_those_of_the_rules() -> None:
 
 
 def test_metrics_are_prepared_as_the_official_script_does() -> None:
-    profiles = {p.name: (p.images, p.clip, p.data_range, p.quantize) for p in read_challenge("pirm2018b").metrics}
-    assert profiles == {
-        "psnr": ("pairs", True, 1.0, False),
-        "ms_ssim": ("pairs", False, 255.0, False),
-        "niqe": ("photos", True, 255.0, True),
+    metrics = {metric.name: metric for metric in read_challenge("pirm2018b").metrics}
+    assert {name: metric.images for name, metric in metrics.items()} == {
+        "psnr": "pairs",
+        "ms_ssim": "pairs",
+        "niqe": "photos",
+    }
+    prepared = {name: find_preparation(metric.profile, name) for name, metric in metrics.items()}
+    assert {name: (p.clip, p.data_range, p.quantize, p.border_px) for name, p in prepared.items()} == {
+        "psnr": (True, 1.0, False, 0),
+        "ms_ssim": (False, 255.0, False, 0),
+        "niqe": (True, 255.0, True, 0),
     }
 
 
@@ -68,18 +75,22 @@ def test_phases_have_three_scores_and_the_recovered_one_says_so() -> None:
             "widht_px",
             r"unknown key 'widht_px' at \[speed\] \(did you mean 'width_px'\?\); known keys: width",
         ),
-        ("clip = true", "clp = true", r"unknown key 'clp' at \[metrics\.0\].*known keys: name, images, clip"),
-        ("clip = true\n", "", r"key 'clip' is missing at \[metrics\.0\]"),
+        ("profile =", "profil =", r"unknown key 'profil' at \[metrics\.0\].*known keys: name, images, profile"),
+        ('profile = "pirm-b"\n', "", r"key 'profile' is missing at \[metrics\.0\]"),
         ("niqe = 6.00", "nige = 6.00", r"unknown key 'nige' at \[mos\.pairs\.0\].*known keys: label, niqe, mos"),
         ('label = "validation phase"', 'lable = "x"', r"unknown key 'lable' at \[phases\.\*\].*label, note, scores"),
         ("title =", "titel =", r"unknown key 'titel' at the top level \(did you mean 'title'\?\)"),
-        ("clip = true", "clip = 3", r"metrics\.0\.clip: expected bool, got int"),
+        ('profile = "pirm-b"', "profile = 3", r"metrics\.0\.profile: expected str, got int"),
         ("load_s = 60.0", 'load_s = "long"', r"limits\.load_s: expected float, got str"),
         ("load_s = 60.0", "load_s = nan", r"limits\.load_s: expected float > 0"),
         ("width_px = 1280", "width_px = 0", r"speed\.width_px: expected int >= 1"),
         ('model = "srcnn.onnx"', "model = 3", r"baseline\.model: expected a path, got int"),
-        ("data_range = 1.0", "data_range = 2.0", r"metrics\.0: data_range is 2\.0, it must be 1\.0 or 255\.0"),
-        ("quantize = false", "quantize = true", r"metrics\.0: quantize = true needs clip = true"),
+        (
+            'profile = "pirm-b"',
+            'profile = "pirm"',
+            r"metrics\.0: unknown profile 'pirm'; known are pirm-b, pirm-a",
+        ),
+        ('profile = "pirm-b"', 'profile = "live"', r"metrics\.0: the profile live has no psnr; it has niqe"),
         ('images = "pairs"', 'images = "pear"', r"metrics\.0\.images: invalid enum value 'pear'"),
         ('name = "ms_ssim"', 'name = "psnr"', r"a metric is listed twice"),
         ("[speed]", "[speed", r"not valid TOML.*line"),

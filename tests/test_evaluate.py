@@ -16,13 +16,13 @@ from tiny import ignore
 from harness import session
 from harness.admission import validate
 from harness.assets import open_store
-from harness.challenge import Challenge, MetricProfile, read_challenge
+from harness.challenge import Challenge, ChallengeMetric, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.errors import ChallengeError, ModelError
 from harness.evaluate import Evaluation, evaluate
 from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
-from harness.quality import BoundMetric, bind_metrics, prepare_output, score_image
+from harness.quality import BoundMetric, bind_metrics, score_image
 from harness.records import Quality, Record
 from harness.render.markdown import render_leaderboard
 from harness.submission import SubmissionFolder
@@ -40,17 +40,6 @@ def get_quality(record: Record) -> Quality:
 # --- a result
 
 
-def test_an_output_is_clipped_scaled_and_rounded_as_its_profile_says() -> None:
-    output = np.array([[[-0.5, 0.5, 1.5]]], np.float32)
-    raw = MetricProfile("psnr", "pairs", clip=False, data_range=255.0, quantize=False)
-    np.testing.assert_array_equal(prepare_output(output, raw), [[[-127.5, 127.5, 382.5]]])
-    clipped = MetricProfile("psnr", "pairs", clip=True, data_range=1.0, quantize=False)
-    np.testing.assert_array_equal(prepare_output(output, clipped), [[[0, 0.5, 1]]])
-    eight_bit = prepare_output(output, MetricProfile("niqe", "photos", clip=True, data_range=255.0, quantize=True))
-    assert eight_bit.dtype == np.uint8
-    np.testing.assert_array_equal(eight_bit, [[[0, 128, 255]]])  # 127.5 goes to the even neighbour
-
-
 def test_a_record_holds_the_values_of_each_pair(
     evaluation: Evaluation, submit: Callable[..., SubmissionFolder]
 ) -> None:
@@ -63,7 +52,10 @@ def test_a_record_holds_the_values_of_each_pair(
         output = pair.source.astype(np.float32) / np.float32(255) + np.float32(0.05)
         expected = psnr(np.clip(output, 0, 1).astype(np.float64), pair.target / 255, data_range=1)
         assert scored.values["psnr"] == pytest.approx(expected, abs=1e-4)
-        assert scored.values.keys() == {"psnr", "ms_ssim"}
+        shipped = np.rint(np.clip(output, 0, 1) * 255).astype(np.uint8)
+        assert scored.values["psnr_png"] == pytest.approx(psnr(shipped, pair.target, data_range=255), abs=1e-9)
+        assert scored.values.keys() == {"psnr", "psnr_png", "ms_ssim", "ms_ssim_png"}
+    assert quality.profiles == {"psnr": "pirm-b", "ms_ssim": "pirm-b"}
     assert [scored.image for scored in quality.pairs] == ["0", "1", "2"]
     assert quality.photos[0].values == {}  # no metric of this challenge is for photos
 
@@ -251,9 +243,9 @@ def test_a_baseline_that_fails_is_not_recorded_against_the_submission(
 
 @pytest.mark.parametrize(("name", "value"), [("psnr", math.nan), ("psnr", -math.inf), ("ms_ssim", math.inf)])
 def test_a_value_that_is_not_defined_is_a_failure(name: str, value: float) -> None:
-    profile = MetricProfile(name, "pairs", clip=True, data_range=1.0, quantize=False)
+    chosen = ChallengeMetric(name, "pairs", "pirm-b")
     image = np.zeros((4, 4, 3), np.uint8)
-    metric = BoundMetric(profile, lambda output, target, *, data_range: value)
+    metric = BoundMetric(chosen, lambda output, target, *, data_range: value)
     with pytest.raises(ModelError, match=f"{name} of x is (nan|-?inf): it is not defined") as caught:
         score_image("x", [image.astype(np.float32)], image, [metric])
     assert caught.value.kind == "metric"
@@ -263,7 +255,7 @@ def test_a_metric_that_refuses_an_image_is_a_failure() -> None:
     def refuse(output: object, target: object, *, data_range: float) -> float:
         raise ValueError("too small")
 
-    profile = MetricProfile("psnr", "pairs", clip=True, data_range=1.0, quantize=False)
+    chosen = ChallengeMetric("psnr", "pairs", "pirm-b")
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(ModelError, match="psnr of x: too small"):
-        score_image("x", [image.astype(np.float32)], image, [BoundMetric(profile, refuse)])
+        score_image("x", [image.astype(np.float32)], image, [BoundMetric(chosen, refuse)])

@@ -253,7 +253,7 @@ def test_averages_are_the_estimates_values(challenge: Challenge) -> None:
     quality = make_record(seed=6).quality
     estimates = estimate_quality(quality, challenge)
     assert average_quality(quality, challenge) == {name: estimate.value for name, estimate in estimates.items()}
-    assert list(estimates) == ["psnr", "ms_ssim", "niqe"]
+    assert list(estimates) == ["psnr", "ms_ssim", "psnr_png", "ms_ssim_png", "niqe", "niqe_snapped"]
 
 
 def test_restricting_keeps_values_and_order() -> None:

@@ -195,7 +195,9 @@ def test_text_of_a_submission_is_only_text_wherever_it_stands(challenge: Challen
     assert "<script" not in page.lower()
     assert "](http://evil" not in page
     assert "\n# head" not in page
-    assert page.count(HOSTILE_SHOWN) == 4 + 3 + 1 + 3 + 3  # summary and board, not ranked, times, and two rows of runs
+    assert (
+        page.count(HOSTILE_SHOWN) == 4 + 3 + 2 + 3 + 3
+    )  # summary and board, not ranked, quality and times, and two rows of runs
     columns = {heading: len(read_table(page, heading)[0]) for heading in ("Split", "Not ranked", "Runs")}
     assert columns == {"Split": 15, "Not ranked": 3, "Runs": 10}  # as without hostile text
 

@@ -4,7 +4,7 @@ import math
 
 import msgspec
 import pytest
-from stored import TEST, make_failure, make_pairs, make_record, make_timing
+from stored import PROFILES, TEST, make_failure, make_pairs, make_record, make_timing
 
 from harness.records import Failure, ImageScore, Quality, Record
 
@@ -30,13 +30,18 @@ def test_why_nan_has_to_be_refused() -> None:
 
 def test_image_listed_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="an image is listed twice"):
-        Quality("d", "", "", "all", tuple(make_pairs(["1", "1"])), ())
+        Quality("d", "", "", "all", PROFILES, tuple(make_pairs(["1", "1"])), ())
 
 
 def test_metric_that_some_images_lack_is_refused() -> None:
     pairs = (ImageScore("1", {"psnr": 20.0, "ms_ssim": 0.9}), ImageScore("2", {"psnr": 20.0}))
     with pytest.raises(ValueError, match="a metric is missing for some of the images"):
-        Quality("d", "", "", "all", pairs, ())
+        Quality("d", "", "", "all", PROFILES, pairs, ())
+
+
+def test_a_value_without_a_profile_is_refused() -> None:
+    with pytest.raises(ValueError, match="ms_ssim has no profile"):
+        Quality("d", "", "", "all", {"psnr": "pirm-b"}, tuple(make_pairs(["1", "2"])), ())
 
 
 def test_time_needs_the_baseline_of_every_block() -> None:

@@ -3,6 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
+from stored import PROFILES
 
 from harness.challenge import Challenge, read_challenge
 from harness.dataset import PIRM2018B_SPLITS
@@ -25,7 +26,7 @@ def make_record(
     offsets = {n: (0.5 if int(n) % 8 else 1.5) if int(n) % 4 == 0 else -1 / 3 for n in PIRM2018B_SPLITS[split]}
     pairs = [ImageScore(n, {"psnr": psnr + offset, "ms_ssim": 0.9 + offset / 100}) for n, offset in offsets.items()]
     photos = [ImageScore(str(n), {"niqe": niqe + (n - 1.5) / 10}) for n in range(4)]
-    quality = Quality(dataset, "note", "0" * 64, split, tuple(pairs), tuple(photos))
+    quality = Quality(dataset, "note", "0" * 64, split, PROFILES, tuple(pairs), tuple(photos))
     blocks = tuple((ms * 1_000_000 + i, ms * 1_000_000) for i in range(4))
     baseline = tuple((200_000_000 + i, 200_000_000) for i in range(4))
     timing = Timing("cpu", 2, 1280, 720, "SRCNN", (1,) * 4, ((1,),) * 4, blocks, baseline, blocks, baseline)

@@ -36,16 +36,12 @@ run_s = {run_s}
 [[metrics]]
 name = "psnr"
 images = "pairs"
-clip = true
-data_range = 1.0
-quantize = false
+profile = "pirm-b"
 
 [[metrics]]
 name = "ms_ssim"
 images = "pairs"
-clip = false
-data_range = 255.0
-quantize = false
+profile = "pirm-b"
 {metrics}
 [mos]
 image_set = "none"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import DataError, UsageError
-from harness.metrics.checks import check_data_range, check_image, check_pair
+from harness.metrics.checks import check_data_range, check_finite, check_image, check_pair
 
 PREFIX = "pyiqa:"
 INSTALL = "pip install 'efficient-enhancement-harness[iqa]'"
@@ -30,6 +30,8 @@ def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
     def compute(output: np.ndarray, target: np.ndarray | None = None, *, data_range: float) -> float:
         scale = check_data_range(data_range)
         images = (check_image(output, "output"),) if target is None else check_pair(output, target)
+        for label, image in zip(("output", "target"), images, strict=False):
+            check_finite(image, label)
         return float(model(*(to_tensor(image / scale) for image in images)))
 
     return compute, not model.lower_better, model.metric_mode == "FR"

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | FloatArray
+"""What the kernels are compiled for; every other kind of number becomes float64."""
 
 
 def check_data_range(data_range: float) -> float:
@@ -27,23 +29,33 @@ def check_shape(image: npt.NDArray[Any], name: str) -> None:
         raise ValueError(f"{name} must be H x W or H x W x 3 with at least one pixel, got shape {image.shape}")
 
 
-def check_image(image: npt.NDArray[Any], name: str) -> FloatArray:
-    """The image as float64: H x W or H x W x 3, integer or floating point, all finite (ValueError otherwise)."""
+def check_image(image: npt.NDArray[Any], name: str) -> Pixels:
+    """The image, contiguous, as one of the kinds of `Pixels`; ValueError for another shape or dtype."""
     check_shape(image, name)
     if image.dtype.kind not in "iuf":
         raise ValueError(f"{name} must hold integers or floating point numbers, got dtype {image.dtype}")
-    converted = image.astype(np.float64)
-    finite = np.isfinite(converted)
-    if not finite.all():
-        position = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(f"{name} must be finite, got {converted[position]} at {position}")
-    return converted
+    kept = image.dtype in (np.uint8, np.float32, np.float64)
+    pixels: Pixels = np.ascontiguousarray(image) if kept else np.ascontiguousarray(image, dtype=np.float64)
+    return pixels
 
 
-def check_pair(output: npt.NDArray[Any], target: npt.NDArray[Any]) -> tuple[FloatArray, FloatArray]:
-    """Both images as float64, of one shape (ValueError otherwise)."""
+def check_pair(output: npt.NDArray[Any], target: npt.NDArray[Any]) -> tuple[Pixels, Pixels]:
+    """Both images, of one shape and one kind of `Pixels` (ValueError otherwise)."""
     checked_output, checked_target = check_image(output, "output"), check_image(target, "target")
     if checked_output.shape != checked_target.shape:
         msg = f"output and target must have one shape, got {checked_output.shape} and {checked_target.shape}"
         raise ValueError(msg)
+    if checked_output.dtype != checked_target.dtype:
+        return checked_output.astype(np.float64), checked_target.astype(np.float64)
     return checked_output, checked_target
+
+
+def check_finite(image: npt.NDArray[Any], name: str) -> None:
+    """Raise ValueError for a value that is not finite.
+
+    Where a metric's value shows that there is one, it is looked for then only: it takes longer than to compute a PSNR.
+    """
+    finite = np.isfinite(image)
+    if not finite.all():
+        position = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} must be finite, got {image[position]} at {position}")

@@ -6,12 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.metrics.checks import FloatArray, check_data_range, check_pair
-from harness.metrics.ssim import WINDOW_PX, WINDOW_SIGMA_PX, compare_structure, make_gaussian_window
+from harness.metrics.ssim import WINDOW_PX, WINDOW_SIGMA_PX
+from harness.metrics.structure import make_gaussian_window, measure_structure
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SMALLEST_PX = 176
+"""A side below this leaves the last scale, a sixteenth, less than a whole window."""
 
 
-def ms_ssim(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: float) -> float:
+def ms_ssim(
+    output: npt.NDArray[Any],
+    target: npt.NDArray[Any],
+    *,
+    data_range: float,
+    shrink_window: bool = True,
+    per_channel: bool = False,
+) -> float:
     """Multi-scale structural similarity over five scales, at most 1 (identical images), higher is better; no unit.
 
     Both images are H x W or H x W x 3 of any size, integer or floating point, on the scale that `data_range` states;
@@ -21,31 +31,36 @@ def ms_ssim(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: f
     and the last SSIM, each raised to its weight (0.0448, 0.2856, 0.3001, 0.2363, 0.1333).
     A negative term has no real power, so the value is then NaN, as in the source.
 
-    Raises ValueError for a wrong shape, dtype, data range or a value that is not finite.
+    shrink_window=False: the window has 11 pixels at all scales, as in the first publication; both sides must have 176
+    pixels at least. per_channel=True, as tf.image.ssim_multiscale: the product of each channel by itself, a negative
+    term being 0, and then the mean of the channels.
+
+    Raises ValueError for a wrong shape, dtype, data range, a smaller image or a value that is not finite.
     Source: https://github.com/aiff22/ai-challenge, ssim.py, which is msssim.py of the TensorFlow models repository
     after Wang, Simoncelli, Bovik 2003, https://doi.org/10.1109/ACSSC.2003.1292216.
     """
     checked_output, checked_target = check_pair(output, target)
-    terms = _compute_terms(checked_output, checked_target, check_data_range(data_range))
+    peak = check_data_range(data_range)
+    if not shrink_window and min(output.shape[:2]) < SMALLEST_PX:
+        raise ValueError(f"output must be at least {SMALLEST_PX} pixels high and wide, got shape {output.shape}")
+    windows = choose_windows(output.shape[0], output.shape[1])
+    if per_channel and output.ndim == 3:
+        channels = (np.moveaxis(image, 2, 0) for image in (checked_output, checked_target))
+        pairs = [(np.ascontiguousarray(x), np.ascontiguousarray(y)) for x, y in zip(*channels, strict=True)]
+    else:
+        pairs = [(checked_output, checked_target)]
+    terms = np.array([measure_structure(x, y, data_range=peak, windows=windows) for x, y in pairs])
+    if per_channel:
+        terms = np.maximum(terms, 0)
     with np.errstate(invalid="ignore"):
-        return float(np.prod(np.power(terms, SCALE_WEIGHTS)))
+        return float(np.prod(np.power(terms, SCALE_WEIGHTS), axis=1).mean())
 
 
-def _compute_terms(output: FloatArray, target: FloatArray, data_range: float) -> list[float]:
-    terms = []
-    last = len(SCALE_WEIGHTS) - 1
-    for scale in range(len(SCALE_WEIGHTS)):
-        size_px = min(WINDOW_PX, *output.shape[:2])
-        window = make_gaussian_window(size_px, WINDOW_SIGMA_PX * size_px / WINDOW_PX)
-        similarity, contrast = compare_structure(output, target, window, data_range)
-        terms.append(similarity if scale == last else contrast)
-        output, target = _halve(output), _halve(target)
-    return terms
-
-
-def _halve(image: FloatArray) -> FloatArray:
-    """The mean of every 2 x 2 pixels; an odd last row or column is repeated (the source's 'reflect' border)."""
-    for axis in (0, 1):
-        if image.shape[axis] % 2:
-            image = np.concatenate([image, image.take([-1], axis=axis)], axis=axis)
-    return (image[::2, ::2] + image[1::2, ::2] + image[::2, 1::2] + image[1::2, 1::2]) / 4
+def choose_windows(height: int, width: int) -> list[FloatArray]:
+    """The window of each scale: as large as the smaller side where that is below 11 pixels."""
+    windows = []
+    for _ in SCALE_WEIGHTS:
+        size_px = min(WINDOW_PX, height, width)
+        windows.append(make_gaussian_window(size_px, WINDOW_SIGMA_PX * size_px / WINDOW_PX))
+        height, width = (height + 1) // 2, (width + 1) // 2
+    return windows

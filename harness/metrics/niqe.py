@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import io, ndimage, special
+from scipy import io, special
 
 from harness.errors import DataError
 from harness.metrics.checks import FloatArray, check_data_range, check_shape
-from harness.metrics.ssim import make_gaussian_window
+from harness.metrics.compiled import borrow_workspace
+from harness.metrics.niqe_kernels import MAPS, SUMS, halve_bicubic, measure_blocks, round_grey
+from harness.metrics.structure import make_gaussian_window
 
 BLOCK_PX = 96
 FEATURES = 36
 # Below this, a pixel's distance to its local mean is rounding noise of the filter (values go up to 255).
 NOISE = 1e-10
-LUMA_WEIGHTS = (0.298936021293775, 0.587043074451121, 0.114020904255103)
-SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 # Table of the generalised Gaussian's shape against its moment ratio, which rises with the shape.
 _SHAPES = np.linspace(0.2, 10, 9801)
@@ -82,13 +82,26 @@ def niqe(image: npt.NDArray[np.uint8], *, data_range: float, pristine: PristineM
     Source: Mittal, Soundararajan, Bovik 2013, https://doi.org/10.1109/LSP.2012.2227726, and its release,
     https://github.com/utlive/niqe (computequality.m, computefeature.m, estimateaggdparam.m).
     """
+    return measure_niqe(image, data_range=data_range, pristine=pristine)[0]
+
+
+def measure_niqe(image: npt.NDArray[np.uint8], *, data_range: float, pristine: PristineModel) -> tuple[float, float]:
+    """NIQE as `niqe` gives it, and the share of the pixels (of both sizes) whose distance counted as noise."""
     _check_niqe_input(image, data_range)
-    grey = _convert_to_grey(image)
-    height_px, width_px = (size - size % BLOCK_PX for size in grey.shape)
-    grey = grey[:height_px, :width_px]
-    full_size = _compute_features(_normalise(grey), BLOCK_PX)
-    half_size = _compute_features(_normalise(_halve_bicubic(grey)), BLOCK_PX // 2)
-    return _compute_distance(np.hstack([full_size, half_size]), pristine)
+    height, width = (size - size % BLOCK_PX for size in image.shape[:2])
+    with borrow_workspace(height * width + height * width // 4) as workspace:
+        grey, halved = workspace[: height * width], workspace[height * width :]
+        if image.ndim == 3:
+            round_grey(image.reshape(-1), image.shape[1], height, width, grey)
+        else:
+            grey.reshape(height, width)[:] = image[:height, :width]
+        halve_bicubic(grey, height, width, _make_cubic_window(), halved)
+        window = make_gaussian_window(7, 7 / 6)
+        sums = np.empty((2, (height // BLOCK_PX) * (width // BLOCK_PX), MAPS, SUMS))
+        snapped = measure_blocks(grey, height, width, BLOCK_PX, window, NOISE, sums[0])
+        snapped += measure_blocks(halved, height // 2, width // 2, BLOCK_PX // 2, window, NOISE, sums[1])
+        features = np.hstack([_compute_features(sums[0], BLOCK_PX), _compute_features(sums[1], BLOCK_PX // 2)])
+        return _compute_distance(features, pristine), snapped / len(workspace)
 
 
 def _check_niqe_input(image: npt.NDArray[Any], data_range: float) -> None:
@@ -101,76 +114,41 @@ def _check_niqe_input(image: npt.NDArray[Any], data_range: float) -> None:
         raise ValueError(f"image must hold at least two blocks of {BLOCK_PX} x {BLOCK_PX} pixels, got {image.shape}")
 
 
-def _convert_to_grey(image: npt.NDArray[np.uint8]) -> FloatArray:
-    """MATLAB's rgb2gray on uint8: the rounding moves NIQE by up to 0.3."""
-    if image.ndim == 2:
-        return image.astype(np.float64)
-    grey: FloatArray = np.floor(image @ np.array(LUMA_WEIGHTS) + 0.5)
-    return grey
-
-
-def _normalise(grey: FloatArray) -> FloatArray:
-    """Subtract the local mean and divide by the local deviation plus 1 (7 x 7 Gaussian, borders replicated)."""
-    window = make_gaussian_window(7, 7 / 6)
-    mean = _filter_replicated(grey, window)
-    deviation: FloatArray = np.sqrt(np.abs(_filter_replicated(np.square(grey), window) - np.square(mean)))
-    distance = grey - mean
-    # Where the whole window is black nothing was rounded: the distance is truly 0, as released.
-    distance[(np.abs(distance) < NOISE) & (mean != 0)] = NOISE
-    return distance / (deviation + 1)
-
-
-def _filter_replicated(image: FloatArray, window: FloatArray) -> FloatArray:
-    rows_filtered: FloatArray = ndimage.correlate1d(image, window, axis=0, mode="nearest")
-    filtered: FloatArray = ndimage.correlate1d(rows_filtered, window, axis=1, mode="nearest")
-    return filtered
-
-
-def _halve_bicubic(image: FloatArray) -> FloatArray:
-    """MATLAB's imresize(image, 0.5) for even sizes: bicubic with a = -0.5, stretched to 8 taps, symmetric borders."""
+def _make_cubic_window() -> FloatArray:
+    """MATLAB's imresize(image, 0.5) for even sizes along one axis: bicubic with a = -0.5, stretched to 8 taps."""
     distance = np.abs(np.arange(8) - 3.5) / 2
     near = 1.5 * distance**3 - 2.5 * distance**2 + 1
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    weights = np.where(distance <= 1, near, far)
+    weights: FloatArray = np.where(distance <= 1, near, far)
     weights /= weights.sum()
-    # Output i lies between pixels 2i and 2i + 1; scipy's even windows reach one pixel further to the left.
-    rows_halved = ndimage.correlate1d(image, weights, axis=0, mode="reflect")[1::2]
-    return ndimage.correlate1d(rows_halved, weights, axis=1, mode="reflect")[:, 1::2]
+    return weights
 
 
-def _compute_features(normalised: FloatArray, block_px: int) -> FloatArray:
+def _compute_features(sums: FloatArray, block_px: int) -> FloatArray:
     """18 features a block, (blocks, 18): the shape and spread of the pixels, and of products of neighbours."""
-    rows, columns = normalised.shape[0] // block_px, normalised.shape[1] // block_px
-    blocks = normalised.reshape(rows, block_px, columns, block_px).swapaxes(1, 2).reshape(-1, block_px, block_px)
-    shape, left, right = _fit_asymmetric_gaussian(blocks)
+    shape, left, right = _fit_asymmetric_gaussian(sums[:, 0], block_px)
     features = [shape, (left + right) / 2]
-    for shift in SHIFTS:
-        shape, left, right = _fit_asymmetric_gaussian(blocks * np.roll(blocks, shift, axis=(1, 2)))
+    for number in range(1, MAPS):
+        shape, left, right = _fit_asymmetric_gaussian(sums[:, number], block_px)
         mean = (right - left) * special.gamma(2 / shape) / special.gamma(1 / shape)
         features += [shape, mean, left, right]
     return np.stack(features, axis=1)
 
 
-def _fit_asymmetric_gaussian(blocks: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Shape, left and right scale of a generalised Gaussian for each block (blocks, height, width).
+def _fit_asymmetric_gaussian(sums: FloatArray, block_px: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Shape, left and right scale of a generalised Gaussian for the sums of each block (blocks, SUMS).
 
     A block without negative (or positive) values has no left (or right) scale: NaN, with shape 0.2, as released.
     """
-    negative, positive = np.minimum(blocks, 0), np.maximum(blocks, 0)
+    magnitude, left, right, negatives, positives = sums.T
     with np.errstate(invalid="ignore"):
-        left_std = np.sqrt(_sum_squares(negative) / np.count_nonzero(negative, axis=(1, 2)))
-        right_std = np.sqrt(_sum_squares(positive) / np.count_nonzero(positive, axis=(1, 2)))
+        left_std, right_std = np.sqrt(left / negatives), np.sqrt(right / positives)
         asymmetry = left_std / right_std
-        ratio = np.mean(np.abs(blocks), axis=(1, 2)) ** 2 / np.mean(np.square(blocks), axis=(1, 2))
+        ratio = (magnitude / block_px**2) ** 2 / ((left + right) / block_px**2)
     ratio = ratio * (asymmetry**3 + 1) * (asymmetry + 1) / (asymmetry**2 + 1) ** 2
     shape = _look_up_shape(ratio)
     spread = np.sqrt(special.gamma(1 / shape) / special.gamma(3 / shape))
     return shape, left_std * spread, right_std * spread
-
-
-def _sum_squares(blocks: FloatArray) -> FloatArray:
-    sums: FloatArray = np.einsum("ijk,ijk->i", blocks, blocks)
-    return sums
 
 
 def _look_up_shape(ratio: FloatArray) -> FloatArray:

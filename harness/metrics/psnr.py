@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.checks import check_data_range, check_pair
+from harness.metrics.checks import check_data_range, check_finite, check_pair
+from harness.metrics.compiled import kernel
 
 
 def psnr(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: float) -> float:
@@ -21,7 +22,19 @@ def psnr(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: floa
     """
     checked_output, checked_target = check_pair(output, target)
     peak = check_data_range(data_range)
-    mean_squared_error = float(np.mean(np.square(checked_output - checked_target)))
+    mean_squared_error = _sum_squared_error(checked_output.reshape(-1), checked_target.reshape(-1)) / output.size
+    if not math.isfinite(mean_squared_error):
+        check_finite(output, "output")
+        check_finite(target, "target")
     if mean_squared_error == 0:
         return math.inf
     return 20 * math.log10(peak) - 10 * math.log10(mean_squared_error)
+
+
+@kernel
+def _sum_squared_error(output: npt.NDArray[Any], target: npt.NDArray[Any]) -> float:
+    total = 0.0
+    for i in range(output.size):
+        difference = np.float64(output[i]) - np.float64(target[i])
+        total += difference * difference
+    return total

@@ -6,7 +6,8 @@ import pandas as pd
 
 from harness.challenge import Challenge
 from harness.leaderboard import Board
-from harness.records import Environment, Record
+from harness.metrics.profiles import find_preparation, find_profile
+from harness.records import Environment, Record, list_values
 from harness.render.cells import (
     EMPTY,
     Row,
@@ -30,7 +31,12 @@ def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], chall
         parts.append(render_board(board))
         if board is boards[0] and not select_points(board).empty:
             parts.append(f"![Speed-up against PSNR of every submission]({FIGURE})")
-    parts += [render_remarks(records), render_failures(records), render_times(records)]
+    parts += [
+        render_remarks(records),
+        render_failures(records),
+        *map(render_quality, boards[:1]),
+        render_times(records),
+    ]
     parts += [*render_method(boards, records), render_runs(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -70,7 +76,7 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
     cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
-    for name in (profile.name for profile in board.challenge.metrics):
+    for name in (metric.name for metric in board.challenge.metrics):
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
         cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
     return cells | {
@@ -94,6 +100,23 @@ def render_memory(row: Row) -> str:
     """Peak memory, and how much of it was there once the model was loaded."""
     peak, loaded = (format_number(row[f"{name}_bytes"], 0, divisor=1e6) for name in ("peak", "loaded"))
     return EMPTY if peak == EMPTY else f"{peak} ({loaded} loaded)"
+
+
+def render_quality(board: Board) -> str:
+    """Every metric as the challenge computes it, and as the 8-bit file that would be shipped."""
+    rows = []
+    for row in board.frame.to_dict("records"):
+        cells = {"Submission": escape(str(row["submission"]))}
+        for metric in board.challenge.metrics:
+            value, companion = list_values(metric.name)
+            digits, heading = count_digits(metric.name) + 1, escape(head_metric(metric.name))
+            cells[f"{heading}, {escape(metric.profile)}"] = format_estimate(row, value, digits)
+            if metric.name == "niqe":
+                cells["Flat pixels (%)"] = format_number(row[companion], 2, divisor=0.01)
+            elif not find_preparation(metric.profile, metric.name).quantize:
+                cells[f"{heading}, as PNG"] = format_estimate(row, companion, digits)
+        rows.append(cells)
+    return f"## Quality in full\n\n{render_table(rows, texts=('Submission',))}"
 
 
 def render_failures(records: Sequence[Record]) -> str:
@@ -182,15 +205,21 @@ def describe_quality(board: Board) -> Iterable[str]:
         "then means that nothing is known."
     )
     yield (
-        "**PSNR**, **MS-SSIM** and other metrics with a target: the mean over the split's pairs, computed as the "
-        f"challenge does. An infinite PSNR (output and target are the same) counts as {challenge.infinite_psnr_db:g} "
-        'dB; "(4 inf)" says that this happened four times.'
+        "**PSNR**, **MS-SSIM** and other metrics with a target: the mean over the split's pairs. An infinite PSNR "
+        f"(output and target are the same) counts as {challenge.infinite_psnr_db:g} "
+        'dB; "(4 inf)" says that this happened four times. "As PNG" is the same metric of the output as it would be '
+        "shipped: clipped, and rounded to 8 bits."
     )
-    if any(profile.name == "niqe" for profile in challenge.metrics):
+    if any(metric.name == "niqe" for metric in challenge.metrics):
         yield (
             f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo. "
-            "No photo is held out: a submission may have been trained on them."
+            "No photo is held out: a submission may have been trained on them. In flat regions its definition rests on "
+            "rounding noise, which counts as just above the mean here; the share of such pixels is given."
         )
+    for name in dict.fromkeys(metric.profile for metric in challenge.metrics):
+        profile = find_profile(name)
+        names = " and ".join(metric.name for metric in challenge.metrics if metric.profile == name)
+        yield f"Profile **{name}** ({escape(names)}): {profile.note} [Source]({profile.source_url})."
     low, high = (choose(pair.niqe for pair in challenge.mos.pairs) for choose in (min, max))
     pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
     line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"

@@ -28,7 +28,7 @@ def render_board(board: Board) -> Table:
 
 def list_figures(board: Board) -> dict[str, tuple[str, int]]:
     """Column of the frame and number of decimals, by heading."""
-    metrics = [profile.name for profile in board.challenge.metrics]
+    metrics = [metric.name for metric in board.challenge.metrics]
     return (
         {name: (name, 2) for name in board.phase.scores}
         | {head_metric(name).partition(" ")[0]: (name, count_digits(name)) for name in metrics}
