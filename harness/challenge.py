@@ -3,7 +3,7 @@
 import re
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ MEASURED_NAMES = ("mos", "time", "baseline_time")
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+_Read = TypeVar("_Read", bound=msgspec.Struct)
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,7 +74,10 @@ class MosPair(_Part, frozen=True):
 
 
 class MosCalibration(_Part, frozen=True):
-    """The pairs behind the estimate of MOS from NIQE, and the image set that it holds for."""
+    """The pairs behind the estimate of MOS from NIQE, and the image set that it holds for.
+
+    A challenge has it in place, or names a file that `harness mos-fit` wrote: calibration = "FILE".
+    """
 
     image_set: Text
     note: Text
@@ -119,19 +125,35 @@ def read_challenge(name_or_path: str | Path) -> Challenge:
     Raises UsageError for an unknown name, ChallengeError for a file that does not hold.
     """
     path = _find_file(name_or_path)
-    try:
-        content = path.read_bytes()
-        challenge = msgspec.toml.decode(
-            content, type=Challenge, dec_hook=lambda _type, value: _resolve_path(path.parent, value)
-        )
-    except OSError as error:
-        raise ChallengeError(f"{path}: cannot be read: {error.strerror}; name a challenge's TOML file.") from None
-    except msgspec.ValidationError as error:
-        raise ChallengeError(f"{path}: {explain_error(str(error), Challenge)}") from None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise ChallengeError(f"{path}: not valid TOML: {quote(error)}; correct it there.") from None
+    table = _read_table(path)
+    match table.get("mos"):
+        case {"calibration": str(name), **others} if not others:
+            table["mos"] = msgspec.to_builtins(read_calibration(path.parent / name))
+    challenge = _convert(path, table, Challenge)
     _check_formulas(path, challenge)
     return challenge
+
+
+def read_calibration(path: Path) -> MosCalibration:
+    """A calibration of MOS as `harness mos-fit` writes it. Raises ChallengeError for a file that does not hold."""
+    return _convert(path, _read_table(path), MosCalibration)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        table: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
+    except OSError as error:
+        raise ChallengeError(f"{path}: cannot be read: {error.strerror}; name a challenge's TOML file.") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise ChallengeError(f"{path}: not valid TOML: {quote(error)}; correct it there.") from None
+    return table
+
+
+def _convert(path: Path, table: dict[str, Any], kind: type[_Read]) -> _Read:
+    try:
+        return msgspec.convert(table, kind, dec_hook=lambda _type, value: _resolve_path(path.parent, value))
+    except msgspec.ValidationError as error:
+        raise ChallengeError(f"{path}: {explain_error(str(error), kind)}") from None
 
 
 def find_phase(challenge: Challenge, name: str) -> Phase:

@@ -305,6 +305,25 @@ def metric(
     out.print(f"{value} {made_by}", markup=False)
 
 
+@app.command("mos-fit")
+def fit_mos_pairs(
+    pairs: Annotated[
+        Path, typer.Argument(help="A CSV file with the columns niqe and mos.", parser=read_path, metavar="CSV")
+    ],
+    image_set: Annotated[
+        str, typer.Option(help="Whose photos the NIQE values are of: the fit holds for no others.", parser=read_name)
+    ],
+    calibration: Annotated[
+        Path, typer.Option("--out", help="Where the calibration goes.", parser=read_path, metavar="FILE")
+    ] = Path("mos.toml"),
+) -> None:
+    """Fit the estimate of MOS from NIQE, and write a calibration file that a challenge can name."""
+    from harness.calibration import calibrate
+
+    out.print(*calibrate(pairs, calibration, image_set=image_set), sep="\n", markup=False)
+    out.print(f'Written: {calibration}. In a challenge: mos = {{ calibration = "{calibration.name}" }}', markup=False)
+
+
 @app.command()
 def score(
     file: Annotated[str, typer.Argument(help="A CSV file of published columns, or published:final.")],

@@ -58,13 +58,13 @@ def score_table(path: str | Path, challenge: Challenge, phase_name: str) -> Scor
     number; UsageError for an unknown phase; ChallengeError where a formula has no finite value.
     """
     phase = find_phase(challenge, phase_name)
-    cells = _read_cells(PACKAGED.get(str(path), Path(path)))
+    cells = read_cells(PACKAGED.get(str(path), Path(path)))
     needed = sorted(set().union(*(list_names(formula) for formula in phase.scores.values())))
     headings = _match_headings(path, cells, needed, list(phase.scores))
-    numbers = pd.DataFrame({name: _read_numbers(path, heading, cells[heading]) for name, heading in headings.items()})
+    numbers = pd.DataFrame({name: read_numbers(path, heading, cells[heading]) for name, heading in headings.items()})
     for name in {"time", "baseline_time"}.intersection(numbers):
         _check_positive(path, headings[name], numbers[name].to_numpy())
-    numbers.insert(0, "name", _read_row_names(cells))
+    numbers.insert(0, "name", read_row_names(cells))
     notes = [phase.note, *_describe_reading(cells, headings)]
     if "baseline_time" in needed and "baseline_time" not in numbers:
         numbers["baseline_time"], row = _find_baseline(path, numbers, challenge)
@@ -100,7 +100,7 @@ def find_misprints(printed: Mapping[str, str], fixed: Mapping[str, float], phase
     ]
 
 
-def _read_cells(path: Path) -> dict[str, list[str]]:
+def read_cells(path: Path) -> dict[str, list[str]]:
     """Every cell as text by heading; the header is read as a row so that a doubled heading is seen."""
     try:
         rows = pd.read_csv(
@@ -141,7 +141,8 @@ def _simplify(heading: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", heading.lower()).strip("_")
 
 
-def _read_numbers(path: str | Path, heading: str, texts: list[str]) -> Array:
+def read_numbers(path: str | Path, heading: str, texts: list[str]) -> Array:
+    """A column's cells as finite numbers; DataError names the first other one."""
     numbers = pd.to_numeric(pd.Series(texts), errors="coerce").to_numpy(dtype=np.float64)
     if not np.isfinite(numbers).all():
         row = int(np.flatnonzero(~np.isfinite(numbers))[0])
@@ -158,7 +159,7 @@ def _check_positive(path: str | Path, heading: str, numbers: Array) -> None:
         raise DataError(f"{path}: column '{heading}', row {row + 1}: {numbers[row]:g} is not a time; it must be over 0")
 
 
-def _read_row_names(cells: Mapping[str, list[str]]) -> list[str]:
+def read_row_names(cells: Mapping[str, list[str]]) -> list[str]:
     """Row names from the first column that is called so; else their numbers."""
     for heading in cells:
         if _simplify(heading) in ROW_NAMES:

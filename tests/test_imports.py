@@ -17,7 +17,7 @@ LAYERS = (
     "session reporting",
     "turns",
     "fingerprint evaluate leaderboard regression published render",
-    "admission audit quality",
+    "admission audit calibration quality",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring score_table environment "
     "submission archive",
     "flags",

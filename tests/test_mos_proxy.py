@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.metrics.mos_proxy import fit_mos, predict_mos
+from harness.metrics.mos_proxy import fit_mos, measure_error, predict_mos
 
 # Table 3 (NIQE) and Fig. 8 (MOS) of the challenge's report: BOE-SBG, SRCNN, DPED.
 PUBLISHED = [(6.00, 2.6283), (6.55, 2.296), (6.82, 2.4111)]
@@ -116,3 +116,41 @@ def test_pairs_that_fit_no_line_are_refused(pairs: list, message: str):
 def test_niqe_must_be_finite(niqe: object):
     with pytest.raises(ValueError, match="niqe must be finite"):
         predict_mos(fit_mos(PUBLISHED), niqe)
+
+
+@pytest.mark.parametrize("pairs", [PUBLISHED, make_pairs(4), make_pairs(50)], ids=["3", "4", "50"])
+def test_leave_one_out_error_is_that_of_the_lines_without_each_pair(pairs: list):
+    errors = []
+    for number, (niqe, mos) in enumerate(pairs):
+        others = np.array(pairs[:number] + pairs[number + 1 :])
+        slope, intercept = np.polyfit(others[:, 0], others[:, 1], 1)
+        errors.append(mos - intercept - slope * niqe)
+    expected = math.sqrt(np.mean(np.square(errors)))
+    assert measure_error(fit_mos(pairs)).leave_one_out == pytest.approx(expected, abs=1e-9)
+
+
+def test_leave_one_out_error_is_infinite_where_one_pair_makes_the_line():
+    assert measure_error(fit_mos([(5.0, 2.0), (5.0, 2.1), (6.0, 3.0)])).leave_one_out == math.inf
+
+
+def test_intervals_are_those_of_scipys_bootstrap():
+    pairs = make_pairs(50)
+    niqe, mos = np.array(pairs).T
+
+    def fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        slope, intercept = np.polyfit(x, y, 1)
+        return slope, intercept
+
+    theirs = stats.bootstrap(
+        (niqe, mos), fit_line, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=1
+    ).confidence_interval
+    ours = measure_error(fit_mos(pairs))
+    for found, low, high in zip((ours.slope, ours.intercept), theirs.low, theirs.high, strict=True):
+        assert found == pytest.approx((low, high), abs=0.08 * (high - low))
+
+
+def test_intervals_leave_out_what_has_no_line():
+    error = measure_error(fit_mos(PUBLISHED))
+    assert all(math.isfinite(end) for end in (*error.slope, *error.intercept))
+    assert error.slope[0] < -0.3147 < error.slope[1]
+    assert measure_error(fit_mos(PUBLISHED)) == error  # seeded

@@ -1,5 +1,6 @@
 """A mean opinion score estimated from NIQE: a straight line through published pairs, with its uncertainty."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -8,6 +9,9 @@ import numpy as np
 from scipy import stats
 
 from harness.metrics.checks import FloatArray
+
+RESAMPLES = 5000
+SEED = 2018
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,40 @@ def _check_pairs(pairs: Sequence[tuple[float, float]]) -> tuple[FloatArray, Floa
     if np.ptp(values[:, 0]) == 0:
         raise ValueError(f"pairs must differ in NIQE, got {values[0, 0]} in all of them")
     return values[:, 0], values[:, 1]
+
+
+@dataclass(frozen=True)
+class MosError:
+    """How far a fit is to be trusted."""
+
+    leave_one_out: float
+    """Root mean square of what each pair's MOS is off the line through the others; infinite where there is none."""
+    slope: tuple[float, float]
+    intercept: tuple[float, float]
+    """95 % intervals, percentile bootstrap over the pairs, seeded."""
+
+
+def measure_error(fit: MosFit) -> MosError:
+    """The leave-one-out error of a fit and the intervals of its line.
+
+    Resamples that hold one NIQE only have no line and are left out.
+    Source: the leave-one-out residual of least squares is e / (1 - h), with the leverage h (Allen 1974).
+    """
+    niqe, mos = np.array(fit.pairs).T
+    offset = niqe - niqe.mean()
+    leverage = 1 / len(niqe) + np.square(offset) / np.square(offset).sum()
+    residual = mos - fit.intercept - fit.slope * niqe
+    left_out = np.full(len(niqe), math.inf)
+    np.divide(residual, 1 - leverage, out=left_out, where=leverage < 1 - 1e-12)
+    rows = np.random.default_rng(SEED).integers(0, len(niqe), (RESAMPLES, len(niqe)))
+    drawn_niqe, drawn_mos = niqe[rows], mos[rows]
+    drawn_offset = drawn_niqe - drawn_niqe.mean(axis=1, keepdims=True)
+    power = np.square(drawn_offset).sum(axis=1)
+    fitted = power > 1e-12 * np.square(offset).sum()
+    slopes = (drawn_offset * drawn_mos).sum(axis=1)[fitted] / power[fitted]
+    intercepts = drawn_mos.mean(axis=1)[fitted] - slopes * drawn_niqe.mean(axis=1)[fitted]
+    ends = np.percentile(np.stack([slopes, intercepts]), (2.5, 97.5), axis=1).T.tolist()
+    return MosError(float(np.sqrt(np.mean(np.square(left_out)))), tuple(ends[0]), tuple(ends[1]))
 
 
 @overload
