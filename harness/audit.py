@@ -6,16 +6,13 @@ it is shown. Each such trick has its own measurement here, in a process of its o
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from harness.dataset import ImagePair
 from harness.enhancement import check_agreement
 from harness.records import Audit, SizedRuns
-
-SAMPLE = 8
-"""So many pairs are enhanced a second time, in another process."""
 
 BESIDE_PX = 16
 MARGIN_PX = 64
@@ -27,12 +24,6 @@ TILE_MARGIN_PX = 16
 
 Run = Callable[[np.ndarray], tuple[np.ndarray, int]]
 """Runs the model once on a uint8 HxWx3 image: its output, and the time that it took in ns."""
-
-
-def compare_passes(run: Run, pairs: Sequence[ImagePair], outputs: Mapping[str, np.ndarray]) -> None:
-    """Raise ModelError unless the pairs' outputs are those of an earlier pass."""
-    for pair in pairs:
-        check_agreement(run(pair.source)[0], outputs[pair.name], "a second pass")
 
 
 def measure_audit(

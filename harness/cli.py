@@ -73,6 +73,10 @@ ReportsDir = Annotated[
 ]
 PhaseName = Annotated[str, typer.Option("--phase", help="Whose score formulas to use: validation or test.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; by default the physical cores.")]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Models at once where only quality is measured; by default the cores."),
+]
 AllowCode = Annotated[
     bool,
     typer.Option(
@@ -146,6 +150,7 @@ def run(
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
+    workers: Workers = None,
     timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
     budget_s: Annotated[
         float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, if it stays noisy.")
@@ -172,7 +177,7 @@ def run(
             rules,
             dataset,
             store,
-            session.Options(threads, timing, device, allow_code, budget_s),
+            session.Options(threads, workers, timing, device, allow_code, budget_s),
             on_progress=progress,
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
@@ -232,10 +237,11 @@ def check(
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
+    workers: Workers = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Recompute quality and compare it with the stored records; exit code 1 when something got worse."""
-    from harness import session
+    from harness import session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.reporting import check_leaderboard, check_tables
@@ -248,14 +254,17 @@ def check(
             rules,
             dataset,
             open_store(assets),
-            session.Options(threads, timing=False, allow_code=allow_code),
+            session.Options(threads, workers, timing=False, allow_code=allow_code),
             on_progress=progress,
         )
         log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
-        for folder in folders:
-            outcome = session.check_submission(folder, evaluation, reports_dir=reports, on_progress=progress)
+
+        def on_outcome(outcome: turns.Outcome) -> None:
+            nonlocal compared
             codes.append(tell(outcome.sentence, outcome.exit_code))
             compared += outcome.compared
+
+        session.check_submissions(folders, evaluation, reports_dir=reports, on_progress=progress, on_outcome=on_outcome)
     try:
         check_leaderboard(reports, rules)
         check_tables(reports, rules)

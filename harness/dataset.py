@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ Image = NDArray[np.uint8]
 MAX_PIXELS = 40_000_000
 READABLE_MODES = ("RGB", "L", "P")  # grey and opaque palettes hold RGB colours; the others would lose something
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+KEPT_BYTES = 256_000_000
 SIDES = ("source", "target")
 KNOWN = ("pirm2018b", "embedded")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -43,6 +45,9 @@ class ImagePair:
     name: str
     source: Image
     target: Image
+
+
+_Loaded = TypeVar("_Loaded")
 
 
 @dataclass(frozen=True)
@@ -169,7 +174,33 @@ def _open_files(
     files = [(f"{side}/{key}", path) for key, pair in pairs.items() for side, path in zip(SIDES, pair, strict=True)]
     files += [(f"photos/{key}", path) for key, path in photos.items()]
     sha256 = _combine((key, compute_sha256(path)) for key, path in files)
-    return Dataset(name, note, sha256, splits, tuple(photos), partial(_load_pair, pairs), partial(_load_photo, photos))
+    load_pair, load_photo = Keeper(partial(_load_pair, pairs)), Keeper(partial(_load_photo, photos))
+    return Dataset(name, note, sha256, splits, tuple(photos), load_pair, load_photo)
+
+
+class Keeper(Generic[_Loaded]):
+    """Loads by name, and keeps what was decoded, to be read only, as far as it fits into KEPT_BYTES.
+
+    What no longer fits is decoded each time: to let go of the oldest would keep nothing of a set that is read in turn.
+    """
+
+    def __init__(self, load: Callable[[str], _Loaded]) -> None:
+        self._load = load
+        self._kept: dict[str, _Loaded] = {}
+        self._kept_bytes = 0
+
+    def __call__(self, name: str) -> _Loaded:
+        if name in self._kept:
+            return self._kept[name]
+        loaded = self._load(name)
+        images: tuple[Any, ...] = (loaded.source, loaded.target) if isinstance(loaded, ImagePair) else (loaded,)
+        for image in images:
+            image.flags.writeable = False
+        size = sum(image.nbytes for image in images)
+        if self._kept_bytes + size <= KEPT_BYTES:
+            self._kept_bytes += size
+            self._kept[name] = loaded
+        return loaded
 
 
 def _load_pair(pairs: Mapping[str, tuple[Path, Path]], name: str) -> ImagePair:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.records import Environment
 
-PACKAGES = ("numpy", "scipy", "onnxruntime", "onnx", "pillow", "scikit-image")
+PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
 """Those whose version can change a digit or a time."""
 CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from harness.evaluate import Evaluation
+from harness.job import Evaluation
 from harness.records import Environment
 from harness.submission import Manifest
 
@@ -17,8 +17,8 @@ ONLY_SHOWS = ("render", "cli.py")
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}
 """What of the environment cannot: the sources themselves are part of the key."""
-NAMED_APART = {"challenge", "dataset", "metrics", "limits"}
-"""Fields of an evaluation that `compute_key` names itself; limits are the challenge's."""
+NAMED_APART = {"challenge", "dataset", "metrics", "limits", "workers"}
+"""Fields of an evaluation that `compute_key` names itself; limits are the challenge's, workers change no value."""
 
 
 def compute_key(

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,3 +100,15 @@ def score_output(
                 raise ModelError(message, stage="output", kind="metric")
             values[key] = None if is_infinite else value
     return values
+
+
+def measure_compilation(metrics: Sequence[BoundMetric]) -> float:
+    """Seconds to compile the metrics, or to load what was compiled before: those of their first use."""
+    small, large = np.zeros((16, 16, 3), np.uint8), np.zeros((96, 192, 3), np.uint8)
+    large[::2, ::3] = 255
+    start_s = time.perf_counter()
+    for metric in metrics:
+        image = small if metric.chosen.images == "pairs" else large
+        target = image if metric.chosen.images == "pairs" else None
+        dict(metric.measure(image.astype(np.float32) / 255, target))
+    return time.perf_counter() - start_s

@@ -3,15 +3,16 @@
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from harness.admission import check_trained_on, validate
+from harness.admission import check_trained_on, choose_split, validate
 from harness.archive import locate_record, read_record
+from harness.assessment import Chosen, assess
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
@@ -26,21 +27,24 @@ from harness.errors import (
     SubmissionError,
     UsageError,
 )
-from harness.evaluate import Evaluation, Progress, evaluate
+from harness.executor import open_executor
 from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.isolation import ModelProcess
+from harness.job import Evaluation, Progress
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
 from harness.protocol import Device
-from harness.quality import bind_metrics
+from harness.quality import bind_metrics, measure_compilation
 from harness.records import Cost, Record, Submission
 from harness.regression import compare_records, describe_regressions
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
-from harness.turns import Outcome, label_progress
+from harness.turns import Outcome
 
 SUBMISSIONS = Path("submissions")
+LOAD_S = 2.0
+"""To load the compiled metrics takes less."""
 
 
 def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], list[HarnessError]]:
@@ -65,9 +69,10 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
 
 @dataclass(frozen=True)
 class Options:
-    """How to measure. threads: None for the physical cores; budget_s: for the time of one submission."""
+    """How to measure. threads, workers: None for the physical cores; budget_s: for the time of one submission."""
 
     threads: int | None = None
+    workers: int | None = None
     timing: bool = True
     device: Device = "cpu"
     allow_code: bool = False
@@ -81,15 +86,22 @@ def prepare_evaluation(
     dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
     metrics, missing = bind_metrics(challenge, store)
     threads = options.threads or count_cores()
-    if threads > count_cpus():
-        raise UsageError(f"--threads {threads} is more than the {count_cpus()} CPUs that can be used here.")
+    workers = options.workers or count_cores()
+    for name, number in (("threads", threads), ("workers", workers)):
+        if number > count_cpus():
+            raise UsageError(f"--{name} {number} is more than the {count_cpus()} CPUs that can be used here.")
     plan = None
     if options.timing and dataset.photos:
         check_photos(dataset)
         plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
     isolation = try_process(challenge, options.device)
-    evaluation = Evaluation(challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation)
-    return evaluation, [*([missing] if missing else []), describe_isolation(isolation)]
+    evaluation = Evaluation(
+        challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation, workers
+    )
+    on_progress("compiling the metrics", 0, 1)
+    compiled_s = measure_compilation(metrics)
+    compiled = f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
+    return evaluation, [note for note in (missing, compiled, describe_isolation(isolation)) if note]
 
 
 def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
@@ -160,29 +172,50 @@ def claim_machine(reports_dir: Path) -> Iterator[None]:
         yield
 
 
-def check_submission(
-    folder: SubmissionFolder, evaluation: Evaluation, *, reports_dir: Path, on_progress: Progress
-) -> Outcome:
-    """Measure quality again and hold it against the stored record; nothing is written."""
-    path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
-    if not path.exists():
-        return Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one.")
-    before = read_record(path)
-    if before.quality is None:
-        return Outcome(f"{folder.name}: its record holds no result to compare.")
-    try:
-        after = evaluate(
-            folder, evaluation, split=before.quality.split, on_progress=label_progress(folder, on_progress)
-        )
-        if after.status == "unavailable":
-            return Outcome(f"{folder.name}: not compared, its weights are not available here.")
-        return judge_record(folder, before, after, evaluation.challenge)
-    except (UsageError, RecordError) as error:
-        return Outcome(str(error), error.exit_code)
+def check_submissions(
+    folders: Sequence[SubmissionFolder],
+    evaluation: Evaluation,
+    *,
+    reports_dir: Path,
+    on_progress: Progress,
+    on_outcome: Callable[[Outcome], None],
+) -> None:
+    """Measure quality again and hold it against the stored records; nothing is written."""
+    stored: dict[str, Record] = {}
+    chosen = []
+    for folder in folders:
+        try:
+            path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+            if not path.exists():
+                on_outcome(Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one."))
+                continue
+            record = read_record(path)
+            if record.quality is None:
+                on_outcome(Outcome(f"{folder.name}: its record holds no result to compare."))
+                continue
+            split = choose_split(folder.manifest, evaluation.dataset, record.quality.split)
+        except (UsageError, RecordError) as error:
+            on_outcome(Outcome(str(error), error.exit_code))
+            continue
+        stored[folder.name] = record
+        chosen.append(Chosen(folder, split))
+    with open_executor(evaluation.workers) as executor:
+        for found in assess(chosen, evaluation, executor=executor, on_progress=on_progress):
+            on_outcome(judge_record(found.folder, stored[found.folder.name], found.record, evaluation.challenge))
 
 
 def judge_record(folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge) -> Outcome:
-    """Whether a stored record follows from the model. Raises RecordError where the two cannot be compared."""
+    """Whether a stored record follows from the model."""
+    if after.status == "unavailable":
+        return Outcome(f"{folder.name}: not compared, its weights are not available here.")
+    try:
+        return compare_with_stored(folder, before, after, challenge)
+    except RecordError as error:
+        return Outcome(str(error), error.exit_code)
+
+
+def compare_with_stored(folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge) -> Outcome:
+    """What got worse, if anything did. Raises RecordError where the two cannot be compared, or another fault lies."""
     if losses := compare_records(before, after, challenge):
         return Outcome(describe_regressions(losses), RegressionError.exit_code, compared=True)
     if not folder.manifest.weights:

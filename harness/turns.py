@@ -8,14 +8,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from harness.admission import choose_split
+from harness.admission import choose_split, validate
 from harness.archive import discard_record, locate_record, locate_unfinished, read_record, write_record
+from harness.assessment import Assessed, Chosen, assess
 from harness.environment import describe_environment
 from harness.errors import DisturbedError, RecordError, SubmissionError, UsageError
-from harness.evaluate import Draft, Evaluation, Progress, add_block, enhance_pictures, evaluate_untimed, start_series
+from harness.evaluate import Draft, add_block, audit, enhance_pictures, start_series
+from harness.executor import open_executor
 from harness.files import make_scratch
 from harness.fingerprint import compute_key, hash_file
 from harness.flags import find_flags
+from harness.job import Evaluation, Progress
 from harness.records import Record
 from harness.statistics import is_noisy, measure_width
 from harness.submission import SubmissionFolder, is_regular
@@ -59,43 +62,75 @@ def run_submissions(
 ) -> None:
     """Evaluate submissions and keep their records. A failure never replaces a result.
 
-    What is measured of an unfinished one is stored after each block, apart from the records: a rerun goes on from it.
+    First the quality of all, several side by side; then the rest, which needs a quiet machine. What is known of an
+    unfinished one is stored at once, apart from the records: a rerun goes on from it.
     """
     with make_scratch() as name:
-        waiting: list[tuple[Draft, TimingSeries]] = []
-        for folder in folders:
-            try:
-                draft = draft_submission(folder, run, on_progress=label_progress(folder, on_progress))
-            except UsageError as error:  # the split does not fit this submission; it may fit the others
-                on_outcome(Outcome(str(error), error.exit_code))
-                continue
-            if isinstance(draft, Outcome):
-                on_outcome(draft)
-            elif draft.record.failure or run.evaluation.plan is None:
-                on_outcome(settle(folder, draft.record, run))
+        chosen, waiting = find_work(folders, run, Path(name), on_progress=on_progress, on_outcome=on_outcome)
+        assessed = []
+        with open_executor(run.evaluation.workers) as executor:
+            for found in assess(chosen, run.evaluation, executor=executor, on_progress=on_progress):
+                key = run.compute_key(found.folder, found.record.submission.sha256)
+                keyed = replace(found, record=msgspec.structs.replace(found.record, key=key))
+                if found.record.failure or run.evaluation.plan is None:
+                    on_outcome(settle(found.folder, keyed.record, run))
+                else:
+                    write_record(locate_unfinished(run.locate(found.folder)), keyed.record)
+                    on_outcome(Outcome(f"{found.folder.name}: quality is measured; time follows."))
+                    assessed.append(keyed)
+        for found in assessed:
+            draft = audit(found, run.evaluation, on_progress=label_progress(found.folder, on_progress))
+            if draft.record.failure:
+                on_outcome(settle(draft.folder, draft.record, run))
             else:
-                write_record(locate_unfinished(run.locate(folder)), draft.record)
-                on_outcome(Outcome(f"{folder.name}: quality is measured; time follows."))
+                write_record(locate_unfinished(run.locate(draft.folder)), draft.record)
                 waiting.append(lay_aside(draft, run.evaluation, Path(name)))
         time_in_turn(waiting, run, on_progress=on_progress, on_outcome=on_outcome)
 
 
-def draft_submission(folder: SubmissionFolder, run: Run, *, on_progress: Progress) -> Draft | Outcome:
-    """All but the time of one submission, or a sentence where its stored result stands."""
-    path = run.locate(folder)
-    if not run.again:
-        if known := find_stored(folder, run, path):
-            discard_record(locate_unfinished(path))
-            return Outcome(f"{folder.name}: {describe_known(known)}")
-        if unfinished := find_stored(folder, run, locate_unfinished(path)):
-            try:
-                expected = enhance_pictures(folder, unfinished, run.evaluation, on_progress=on_progress)
-                return Draft(folder, unfinished, expected)
-            except SubmissionError:
-                pass  # the whole evaluation says what is wrong
-    draft = evaluate_untimed(folder, run.evaluation, split=run.split, on_progress=on_progress)
-    key = run.compute_key(folder, draft.record.submission.sha256)
-    return replace(draft, record=msgspec.structs.replace(draft.record, key=key))
+def find_work(
+    folders: Sequence[SubmissionFolder],
+    run: Run,
+    scratch: Path,
+    *,
+    on_progress: Progress,
+    on_outcome: Callable[[Outcome], None],
+) -> tuple[list[Chosen], list[tuple[Draft, TimingSeries]]]:
+    """What is to be assessed, and what an earlier run left unfinished; a stored result stands."""
+    chosen, waiting = [], []
+    for folder in folders:
+        path = run.locate(folder)
+        try:
+            split = choose_split(folder.manifest, run.evaluation.dataset, run.split)
+        except UsageError as error:  # the split does not fit this submission; it may fit the others
+            on_outcome(Outcome(str(error), error.exit_code))
+            continue
+        if not run.again:
+            if known := find_stored(folder, run, path):
+                discard_record(locate_unfinished(path))
+                on_outcome(Outcome(f"{folder.name}: {describe_known(known)}"))
+                continue
+            if draft := find_draft(folder, run, on_progress=label_progress(folder, on_progress)):
+                on_outcome(Outcome(f"{folder.name}: quality was measured before; time follows."))
+                waiting.append(lay_aside(draft, run.evaluation, scratch))
+                continue
+        chosen.append(Chosen(folder, split))
+    return chosen, waiting
+
+
+def find_draft(folder: SubmissionFolder, run: Run, *, on_progress: Progress) -> Draft | None:
+    """What an earlier run left unfinished, where it still fits and is known as far as its time."""
+    record = find_stored(folder, run, locate_unfinished(run.locate(folder)))
+    if record is None or run.evaluation.plan is None:
+        return None
+    try:
+        if record.audit is None:
+            _, _, control_flow = validate(folder, run.evaluation.challenge, allow_code=run.evaluation.allow_code)
+            draft = audit(Assessed(folder, record, control_flow), run.evaluation, on_progress=on_progress)
+            return None if draft.record.failure else draft
+        return Draft(folder, record, enhance_pictures(folder, record, run.evaluation, on_progress=on_progress))
+    except SubmissionError:  # the whole evaluation says what is wrong
+        return None
 
 
 def lay_aside(draft: Draft, evaluation: Evaluation, scratch: Path) -> tuple[Draft, TimingSeries]:

@@ -16,8 +16,8 @@ from processes import LIMIT_BYTES, load
 from harness.assets import open_store
 from harness.challenge import Challenge, read_challenge
 from harness.dataset import Dataset, open_dataset
-from harness.evaluate import Evaluation
 from harness.isolation import ModelProcess
+from harness.job import Evaluation
 from harness.quality import bind_metrics
 from harness.signals import ENDING
 from harness.submission import SubmissionFolder, read_submission

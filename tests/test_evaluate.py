@@ -19,7 +19,8 @@ from harness.assets import open_store
 from harness.challenge import Challenge, ChallengeMetric, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.errors import ChallengeError, ModelError
-from harness.evaluate import Evaluation, evaluate
+from harness.evaluate import evaluate
+from harness.job import Evaluation
 from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
 from harness.quality import BoundMetric, bind_metrics, score_image

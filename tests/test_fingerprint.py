@@ -12,8 +12,8 @@ from stored import ENVIRONMENT
 
 from harness import fingerprint
 from harness.challenge import Challenge, read_challenge
-from harness.evaluate import Evaluation
 from harness.fingerprint import compute_key, hash_sources
+from harness.job import Evaluation
 from harness.records import Environment
 from harness.submission import Manifest
 from harness.timing import TimingPlan

@@ -17,7 +17,9 @@ LAYERS = (
     "session reporting",
     "turns",
     "fingerprint evaluate leaderboard regression published render",
-    "admission audit calibration quality",
+    "assessment",
+    "job",
+    "admission audit calibration quality executor",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring score_table environment "
     "submission archive",
     "flags",

@@ -9,8 +9,9 @@ import pytest
 from red_team import CHEATS, Cheat, honest
 from tiny import ignore
 
-from harness.evaluate import Evaluation, evaluate
+from harness.evaluate import evaluate
 from harness.flags import find_flags
+from harness.job import Evaluation
 from harness.records import Record
 from harness.submission import SubmissionFolder
 from harness.timing import TimingPlan

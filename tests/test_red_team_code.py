@@ -26,8 +26,9 @@ from tiny import ignore
 from torch import nn
 
 from harness.challenge import read_challenge
-from harness.evaluate import Evaluation, evaluate
+from harness.evaluate import evaluate
 from harness.flags import find_flags
+from harness.job import Evaluation
 from harness.records import Record, Timing
 from harness.render.measurement import list_remarks
 from harness.runtimes import torch as runtime

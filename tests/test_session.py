@@ -13,7 +13,7 @@ from harness import session
 from harness.assets import open_store
 from harness.challenge import Challenge
 from harness.errors import DataError, RecordError, RegressionError, UsageError
-from harness.evaluate import Evaluation
+from harness.job import Evaluation
 from harness.submission import SubmissionFolder
 
 
@@ -28,15 +28,19 @@ def test_photos_of_several_sizes_are_not_timed(challenge: Challenge, tmp_path: P
     assert (evaluation.plan, evaluation.threads) == (None, 1)
 
 
-def test_more_threads_than_cpus_are_refused(challenge: Challenge, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["threads", "workers"])
+def test_more_threads_or_workers_than_cpus_are_refused(challenge: Challenge, tmp_path: Path, name: str) -> None:
     folder = tiny.write_dataset(tmp_path / "pictures", photos=1)
-    with pytest.raises(UsageError, match="--threads 9999 is more than the"):
-        options = session.Options(threads=9999)
+    with pytest.raises(UsageError, match=f"--{name} 9999 is more than the"):
+        options = session.Options(**{name: 9999})
         session.prepare_evaluation(challenge, str(folder), open_store(), options, on_progress=ignore)
 
 
 def check(folder: SubmissionFolder, evaluation: Evaluation, reports: Path) -> session.Outcome:
-    return session.check_submission(folder, evaluation, reports_dir=reports, on_progress=ignore)
+    outcomes: list[session.Outcome] = []
+    session.check_submissions([folder], evaluation, reports_dir=reports, on_progress=ignore, on_outcome=outcomes.append)
+    (outcome,) = outcomes
+    return outcome
 
 
 def test_a_check_tells_what_it_compared(

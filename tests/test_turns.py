@@ -9,10 +9,11 @@ import models
 import pytest
 from tiny import ignore, run
 
-from harness import turns
+from harness import assessment, turns
 from harness.archive import locate_record, read_record, read_records, write_record
 from harness.errors import UsageError
-from harness.evaluate import Draft, Evaluation, evaluate
+from harness.evaluate import Draft, evaluate
+from harness.job import Evaluation
 from harness.records import Record
 from harness.submission import SubmissionFolder
 from harness.timing import TimingPlan, TimingSeries
@@ -191,7 +192,7 @@ def test_what_a_kill_interrupts_goes_on_with_all_that_was_measured(
     assert read_records(tmp_path / "records" / "pictures") == ()
     blocks.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(turns, "evaluate_untimed", lambda *_, **__: pytest.fail("quality was measured already"))
+        patch.setattr(assessment, "score_pairs", lambda *_, **__: pytest.fail("quality was measured already"))
         said = run_all(folders, timed, tmp_path)
     assert blocks == ["a", "b"]
     assert len(said) == 4
@@ -202,6 +203,27 @@ def test_what_a_kill_interrupts_goes_on_with_all_that_was_measured(
     assert after.timing.samples_ns[:2] == before.timing.samples_ns
     assert list_files(tmp_path / "records") == ["pictures/a.json", "pictures/b.json"]
     assert all("as recorded" in sentence for sentence in run_all(folders, timed, tmp_path))
+
+
+def test_what_a_kill_interrupts_before_the_audit_is_audited_later(
+    timed: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise Killed
+
+    folders = [submit(models.brighten(), "a"), submit(models.brighten(0.1), "b")]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(turns, "audit", stop)
+        run_all(folders, timed, tmp_path)
+    assert list_files(tmp_path / "records") == ["pictures/unfinished/a.json", "pictures/unfinished/b.json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(assessment, "score_pairs", lambda *_, **__: pytest.fail("quality was measured already"))
+        said = run_all(folders, timed, tmp_path)
+    assert said[:2] == [f"{name}: quality was measured before; time follows." for name in "ab"]
+    for name in "ab":
+        record = read_record(tmp_path / "records" / "pictures" / f"{name}.json")
+        assert record.audit is not None
+        assert record.timing is not None
 
 
 @pytest.mark.parametrize("change", ["again", "model", "damaged"])

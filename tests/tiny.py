@@ -6,7 +6,7 @@ import models
 import numpy as np
 from PIL import Image
 
-from harness.evaluate import Evaluation
+from harness.job import Evaluation
 from harness.submission import SubmissionFolder
 from harness.turns import Outcome, Run, run_submissions
 

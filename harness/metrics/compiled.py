@@ -6,7 +6,6 @@ source or in the user's cache; every later process loads it (half a second for a
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -56,10 +55,3 @@ def borrow_workspace(size: int) -> Iterator[FloatArray]:
         yield workspace[:size]
     finally:
         _local.workspace = workspace
-
-
-def measure_compilation(use: Callable[[], object]) -> float:
-    """Seconds of the first call of what uses kernels: compiling them, or loading what was compiled before."""
-    start_s = time.perf_counter()
-    use()
-    return time.perf_counter() - start_s

@@ -1,0 +1,209 @@
+"""The first pass over submissions: static checks, metric values and memory, several models side by side.
+
+What a model runs in one process is always the same, however many work at once: so are the values.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.admission import validate
+from harness.enhancement import check_agreement
+from harness.environment import describe_environment
+from harness.errors import SubmissionError
+from harness.isolation import MEMORY_METHOD
+from harness.job import Evaluation, Job, Progress
+from harness.quality import score_image
+from harness.records import (
+    FORMAT_VERSION,
+    Cost,
+    Failure,
+    ImageScore,
+    Memory,
+    Quality,
+    Record,
+    Status,
+    Submission,
+)
+from harness.submission import SubmissionFolder, describe_submission
+
+CHUNK = 200
+"""So many pairs in one process: fewer would leave much of the time to starts."""
+
+SAMPLE = 8
+"""So many pairs are enhanced a second time, in another process."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A submission and the split to evaluate it on."""
+
+    folder: SubmissionFolder
+    split: str
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """A submission's record as far as the first pass makes it, and its operators that depend on the input."""
+
+    folder: SubmissionFolder
+    record: Record
+    control_flow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The work on one submission that is on its way."""
+
+    chosen: Chosen
+    submission: Submission
+    cost: Cost
+    control_flow: tuple[str, ...]
+    photos: Future[tuple[tuple[ImageScore, ...], Memory | None]]
+    pairs: tuple[Future[tuple[ImageScore, ...]], ...]
+
+
+def assess(
+    submissions: Sequence[Chosen], evaluation: Evaluation, *, executor: Executor, on_progress: Progress
+) -> Iterator[Assessed]:
+    """The first pass over each submission, in order. What a model does wrong ends up in its record."""
+    begin = functools.partial(validate, challenge=evaluation.challenge, allow_code=evaluation.allow_code)
+    checks = [executor.submit(begin, chosen.folder) for chosen in submissions]
+    images = len(evaluation.dataset.photos) * len(checks)
+    total = images + sum(len(evaluation.dataset.list_names(chosen.split)) for chosen in submissions)
+    count = itertools.count(1)
+
+    def on_image() -> None:
+        on_progress("quality", min(next(count), total), total)
+
+    begun = [
+        begin_scoring(chosen, check, evaluation, executor, on_image)
+        for chosen, check in zip(submissions, checks, strict=True)
+    ]
+    for work in begun:
+        yield work if isinstance(work, Assessed) else finish_scoring(work, evaluation)
+
+
+def begin_scoring(
+    chosen: Chosen,
+    check: Future[tuple[Submission, Cost, tuple[str, ...]]],
+    evaluation: Evaluation,
+    executor: Executor,
+    on_image: Callable[[], None],
+) -> Begun | Assessed:
+    """Submit the work on a submission that holds."""
+    try:
+        submission, cost, control_flow = check.result()
+    except SubmissionError as error:
+        return fail(chosen.folder, error, evaluation)
+    job = Job(chosen.folder.model_path, submission, evaluation)
+    names = evaluation.dataset.list_names(chosen.split)
+    photos = executor.submit(score_photos, job, on_image)
+    pairs = [
+        executor.submit(score_pairs, job, names[start : start + CHUNK], SAMPLE if start == 0 else 0, on_image)
+        for start in range(0, len(names), CHUNK)
+    ]
+    return Begun(chosen, submission, cost, control_flow, photos, tuple(pairs))
+
+
+def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
+    """The record of a submission; the first fault counts, in the order of the images."""
+    dataset, folder = evaluation.dataset, begun.chosen.folder
+    try:
+        photos, memory = begun.photos.result()
+        pairs = tuple(score for chunk in begun.pairs for score in chunk.result())
+    except SubmissionError as error:
+        for chunk in begun.pairs:
+            chunk.cancel()
+        return fail(folder, error, evaluation, begun.submission)
+    quality = Quality(
+        dataset.name,
+        dataset.note,
+        dataset.sha256,
+        begun.chosen.split,
+        {metric.chosen.name: metric.chosen.profile for metric in evaluation.metrics},
+        pairs=pairs,
+        photos=photos,
+    )
+    record = make_record(begun.submission, "ok", evaluation, quality=quality, memory=memory, cost=begun.cost)
+    return Assessed(folder, record, begun.control_flow)
+
+
+def score_photos(job: Job, on_image: Callable[[], None]) -> tuple[tuple[ImageScore, ...], Memory | None]:
+    """The values of the photos, which also show the peak of memory: the rule is about photos of this size."""
+    dataset = job.evaluation.dataset
+    if not dataset.photos:
+        return (), None
+    scores = []
+    with job.start() as process:
+        loaded_bytes = process.read_peak_bytes()
+        process.reset_peak()
+        for name in dataset.photos:
+            scores.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, job.evaluation.metrics))
+            on_image()
+        memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
+    return tuple(scores), memory
+
+
+def score_pairs(job: Job, names: Sequence[str], sample: int, on_image: Callable[[], None]) -> tuple[ImageScore, ...]:
+    """The values of some pairs. The outputs for the first ones have to be those of a second pass."""
+    dataset = job.evaluation.dataset
+    scores, first = [], dict[str, np.ndarray]()
+    with job.start(threads=1) as process:
+        for name in names:
+            pair = dataset.load_pair(name)
+            outputs = job.draw(process, pair.source)
+            scores.append(score_image(name, outputs, pair.target, job.evaluation.metrics))
+            if len(first) < sample and job.submission.draws == 1:
+                first[name] = outputs[0]
+            on_image()
+    if first:
+        with job.start(threads=1) as process:
+            for name, output in first.items():
+                check_agreement(job.enhance(process, dataset.load_pair(name).source), output, "a second pass")
+    return tuple(scores)
+
+
+def fail(
+    folder: SubmissionFolder, error: SubmissionError, evaluation: Evaluation, submission: Submission | None = None
+) -> Assessed:
+    """The record of a submission that has no result."""
+    known = submission or describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
+    failure = Failure(error.stage, error.kind, str(error))
+    return Assessed(folder, make_record(known, judge_failure(folder, error), evaluation, failure=failure))
+
+
+def make_record(
+    submission: Submission,
+    status: Status,
+    evaluation: Evaluation,
+    *,
+    quality: Quality | None = None,
+    memory: Memory | None = None,
+    cost: Cost | None = None,
+    failure: Failure | None = None,
+) -> Record:
+    """A record made here and now."""
+    return Record(
+        FORMAT_VERSION,
+        evaluation.challenge.name,
+        submission,
+        status,
+        describe_environment(),
+        quality=quality,
+        memory=memory,
+        cost=cost,
+        failure=failure,
+        isolation=evaluation.isolation,
+    )
+
+
+def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
+    """Whether a failure is a broken limit, missing weights, or something that went wrong."""
+    if error.kind == "missing" and folder.manifest.weights:
+        return "unavailable"
+    return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"

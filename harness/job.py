@@ -1,0 +1,80 @@
+"""What the evaluation of several submissions has in common, and one submission's model in it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness import enhancement
+from harness.challenge import Challenge
+from harness.dataset import Dataset
+from harness.isolation import ModelProcess
+from harness.protocol import Device
+from harness.quality import BoundMetric
+from harness.records import Submission
+from harness.timing import RunLimits, TimingPlan
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage's name, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the evaluation of several submissions has in common. workers: so many models at once in the first pass.
+
+    threads are those of a model where it enhances a photo or is timed; on the pairs, which are small, it has one.
+    """
+
+    challenge: Challenge
+    dataset: Dataset
+    metrics: tuple[BoundMetric, ...]
+    plan: TimingPlan | None
+    threads: int
+    device: Device = "cpu"
+    allow_code: bool = False
+    isolation: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+
+    @property
+    def limits(self) -> RunLimits:
+        """What each model process may take."""
+        limits = self.challenge.limits
+        return RunLimits(
+            memory_bytes=limits.memory_bytes, load_s=limits.load_s, run_s=limits.run_s, allow_code=self.allow_code
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One submission's model in an evaluation."""
+
+    path: Path
+    submission: Submission
+    evaluation: Evaluation
+
+    @contextmanager
+    def start(self, threads: int | None = None) -> Iterator[ModelProcess]:
+        """A fresh process with the model loaded, by default with the evaluation's threads."""
+        evaluation, submission = self.evaluation, self.submission
+        limits = evaluation.limits
+        with ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code) as process:
+            process.load(
+                self.path,
+                runtime=submission.runtime,
+                threads=threads or evaluation.threads,
+                device=evaluation.device,
+                seed=submission.seed,
+                deadline_s=limits.load_s,
+            )
+            yield process
+
+    def enhance(self, process: ModelProcess, image: np.ndarray) -> np.ndarray:
+        """The output for a uint8 HxWx3 image."""
+        layout = self.submission.layout
+        return enhancement.enhance(process, image, layout=layout, deadline_s=self.evaluation.limits.run_s)
+
+    def draw(self, process: ModelProcess, image: np.ndarray) -> list[np.ndarray]:
+        """As many outputs for one image as the submission declares."""
+        return [self.enhance(process, image) for _ in range(self.submission.draws)]

@@ -1,0 +1,122 @@
+"""The first pass: the same values whoever does the work, one failure that keeps no other back, no process left."""
+
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import models
+import numpy as np
+import psutil
+import pytest
+import tiny
+from tiny import ignore
+
+from harness import assessment
+from harness.assessment import Assessed, Chosen, assess
+from harness.assets import open_store
+from harness.dataset import open_dataset
+from harness.executor import NAME, open_executor
+from harness.job import Evaluation
+from harness.submission import SubmissionFolder
+
+
+@pytest.fixture
+def several(evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
+    """A dataset of more pairs than one process gets."""
+    monkeypatch.setattr(assessment, "CHUNK", 3)
+    monkeypatch.setattr(assessment, "SAMPLE", 2)
+    folder = tiny.write_dataset(tmp_path / "several", pairs=10, photos=2)
+    return dataclasses.replace(evaluation, dataset=open_dataset(str(folder), open_store()))
+
+
+def assess_all(folders: Sequence[SubmissionFolder], evaluation: Evaluation, workers: int) -> list[Assessed]:
+    with open_executor(workers) as executor:
+        chosen = [Chosen(folder, "all") for folder in folders]
+        return list(assess(chosen, evaluation, executor=executor, on_progress=ignore))
+
+
+def test_two_workers_give_the_digits_of_one(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
+    folders = [submit(models.brighten(0.02 * n), f"s{n}") for n in range(3)]
+    alone, beside = (assess_all(folders, several, workers) for workers in (1, 2))
+    assert [found.record.quality for found in alone] == [found.record.quality for found in beside]
+    quality = alone[0].record.quality
+    assert quality is not None
+    assert [pair.image for pair in quality.pairs] == list(several.dataset.splits["all"])
+    assert len({pair.values["psnr"] for pair in quality.pairs}) == 10  # or equal values would prove nothing
+
+
+def test_a_failure_keeps_no_other_back_and_is_the_first_in_the_images_order(
+    several: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    folders = [submit(models.all_nan(), "a"), submit(models.brighten(), "b"), submit(models.wrong_size(), "c")]
+    for workers in (1, 2):
+        found = {one.folder.name: one.record for one in assess_all(folders, several, workers)}
+        assert {name: record.status for name, record in found.items()} == {"a": "failed", "b": "ok", "c": "failed"}
+        assert [found[name].failure.kind for name in "ac" if found[name].failure] == ["not_finite", "wrong_shape"]
+
+
+def test_a_second_pass_that_differs_is_a_failure(
+    several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enhance, passes = assessment.Job.enhance, []
+
+    def drift(job: assessment.Job, process: object, image: np.ndarray) -> np.ndarray:
+        passes.append(image)
+        return enhance(job, process, image) + np.float32(0.01 * (len(passes) > 12))  # 2 photos and 10 pairs
+
+    monkeypatch.setattr(assessment.Job, "enhance", drift)
+    monkeypatch.setattr(assessment, "CHUNK", 10)
+    (found,) = assess_all([submit(models.brighten())], several, 1)
+    assert found.record.failure is not None
+    assert found.record.failure.kind == "not_repeatable"
+    assert "a second pass is up to 0.01 off" in found.record.failure.message
+    assert len(passes) == 13
+
+
+def test_progress_counts_every_image_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
+    seen: list[tuple[str, int, int]] = []
+    with open_executor(2) as executor:
+        chosen = [Chosen(submit(models.brighten(), name), "all") for name in "ab"]
+        list(assess(chosen, several, executor=executor, on_progress=lambda *step: seen.append(step)))
+    assert sorted(seen) == [("quality", n, 24) for n in range(1, 25)]
+
+
+def test_an_interruption_leaves_no_process_and_no_thread(
+    several: Evaluation, submit: Callable[..., SubmissionFolder]
+) -> None:
+    folders = [submit(models.endless_loop(), name) for name in "ab"]
+
+    def interrupt() -> None:
+        while len(busy := [child for child in psutil.Process().children() if child.cpu_percent(0.1) > 20]) < 2:
+            pass
+        assert len(busy) == 2
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        assess_all(folders, several, 2)
+    thread.join()
+    assert psutil.Process().children() == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
+
+
+def test_images_are_decoded_once(tmp_path: Path) -> None:
+    dataset = open_dataset(str(tiny.write_dataset(tmp_path / "pictures", pairs=2, photos=1)), open_store())
+    assert dataset.load_pair("1") is dataset.load_pair("1")
+    assert dataset.load_photo("0") is dataset.load_photo("0")
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.load_pair("1").source[:] = 0
+
+
+def test_no_more_is_kept_than_memory_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny.write_dataset(tmp_path / "pictures", pairs=3)
+    first = open_dataset(str(folder), open_store()).load_pair("0")
+    monkeypatch.setattr("harness.dataset.KEPT_BYTES", 2 * (first.source.nbytes + first.target.nbytes))
+    dataset = open_dataset(str(folder), open_store())
+    kept = {name: dataset.load_pair(name) for name in ("0", "1", "2")}
+    assert [dataset.load_pair(name) is pair for name, pair in kept.items()] == [True, True, False]
+    np.testing.assert_array_equal(dataset.load_pair("2").source, kept["2"].source)
