@@ -11,7 +11,7 @@ from scipy import io, ndimage, special
 
 from harness.errors import DataError
 from harness.metrics import niqe
-from harness.metrics.niqe import PristineModel, load_pristine_model
+from harness.metrics.niqe import PristineModel, load_pristine_model, measure_niqe
 
 GOLDEN = tomllib.loads((Path(__file__).parent / "golden" / "metrics.toml").read_text())
 PLAIN_MODEL = PristineModel(mean=np.zeros(36), covariance=np.eye(36))
@@ -60,7 +60,7 @@ def normalise(image: np.ndarray, *, snap: bool) -> np.ndarray:
     sigma = np.sqrt(abs(ndimage.convolve(image * image, window, mode="nearest") - mu * mu))
     distance = image - mu
     if snap:
-        distance[(abs(distance) < 1e-10) & (mu != 0)] = 1e-10
+        distance[(abs(distance) < 1e-10) & (mu != 0)] = -1e-10
     return distance / (sigma + 1)
 
 
@@ -107,7 +107,7 @@ def test_follows_the_released_code(shape: tuple[int, int]):
 
 def test_flat_regions_do_not_depend_on_the_order_of_additions():
     image = make_image(192, 288)
-    image[40:160, 30:200] = 77
+    image[40:160, 30:200] = 76
     expected = compute_as_released(image, PLAIN_MODEL, snap=True)
     assert niqe(image, data_range=255, pristine=PLAIN_MODEL) == pytest.approx(expected, abs=1e-9)
     assert compute_as_released(image, PLAIN_MODEL, snap=False) != pytest.approx(expected, abs=1e-3)
@@ -265,3 +265,25 @@ def test_a_model_file_without_its_names_or_of_another_size_is_refused(tmp_path: 
 def test_a_model_checks_its_figures(mean: np.ndarray, covariance: np.ndarray, message: str):
     with pytest.raises(ValueError, match=message):
         PristineModel(mean=mean, covariance=covariance)
+
+
+def test_the_share_of_flat_pixels_is_told():
+    image = make_image(192, 288)
+    assert measure_niqe(image, data_range=255, pristine=PLAIN_MODEL)[1] == 0
+    image[40:160, 30:200] = 77
+    value, share = measure_niqe(image, data_range=255, pristine=PLAIN_MODEL)
+    # windows of 7 pixels lie wholly inside, those of the half size after a cubic that reaches 3 pixels further
+    full, half = (120 - 6) * (170 - 6), (60 - 8) * (85 - 8)
+    assert share == pytest.approx((full + half) / (192 * 288 * 1.25), rel=0.02)
+    assert value == niqe(image, data_range=255, pristine=PLAIN_MODEL)
+
+
+@pytest.mark.assets
+def test_flat_regions_are_where_published_images_are_off(assets_dir: Path, pristine: PristineModel):
+    shares = {
+        golden["image"]: measure_niqe(
+            np.array(Image.open(assets_dir / golden["image"])), data_range=255, pristine=pristine
+        )[1]
+        for golden in GOLDEN["niqe"]
+    }
+    assert [share > 0 for share in shares.values()] == [golden["tolerance"] > 0.001 for golden in GOLDEN["niqe"]]

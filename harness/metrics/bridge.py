@@ -1,5 +1,6 @@
 """Any metric of pyiqa, as `pyiqa:NAME`: values of another library, for what this package does not define itself."""
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -41,26 +42,33 @@ def import_pyiqa() -> Any:
     """pyiqa, also beside a torch build whose torchvision has no C++ operators.
 
     torchvision then fails on import, because it registers fake versions of two operators that nobody declared;
-    declaring them is enough, as none of pyiqa's metrics calls them.
+    declaring them is enough, as none of pyiqa's metrics calls them. One that has its operators declares them itself,
+    and ends the process where somebody was faster.
     """
     try:
         import torch
     except ImportError:
         raise UsageError(f"metrics of pyiqa need pyiqa: {INSTALL}") from None
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for schema in (
-        "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    ):
-        if not hasattr(torch.ops.torchvision, schema.partition("(")[0]):
-            library.define(schema)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # not ours to mend
+            try:
+                import torchvision  # noqa: F401
+            except RuntimeError:
+                declared = _declare_operators(torch)  # as long as this lives  # noqa: F841
             import pyiqa
     except ImportError as error:
         raise UsageError(f"metrics of pyiqa need pyiqa ({error}): {INSTALL}") from None
     return pyiqa
+
+
+def _declare_operators(torch: Any) -> Any:
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    for module in [module for module in sys.modules if module.partition(".")[0] == "torchvision"]:
+        del sys.modules[module]  # what of it was imported before it failed
+    return library
 
 
 def to_tensor(image: np.ndarray) -> Any:

@@ -157,7 +157,7 @@ def _normalise_row(
         # where the whole window is black nothing was rounded: the distance is truly 0, as released
         is_noise = (abs(distance) < noise) & (mean != 0)
         snapped += is_noise
-        normalised[j] = (noise if is_noise else distance) / (np.sqrt(abs(power - mean * mean)) + 1)
+        normalised[j] = (-noise if is_noise else distance) / (np.sqrt(abs(power - mean * mean)) + 1)
     return snapped
 
 

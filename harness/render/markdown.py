@@ -214,7 +214,7 @@ def describe_quality(board: Board) -> Iterable[str]:
         yield (
             f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo. "
             "No photo is held out: a submission may have been trained on them. In flat regions its definition rests on "
-            "rounding noise, which counts as just above the mean here; the share of such pixels is given."
+            "rounding noise, which counts as just below the mean here; the share of such pixels is given."
         )
     for name in dict.fromkeys(metric.profile for metric in challenge.metrics):
         profile = find_profile(name)

@@ -1,0 +1,321 @@
+"""The metrics beside every peer that is installed: agreement and CPU time, on one thread, in one alternating run.
+
+    python -m benchmarks.metrics [--seconds 240] [--niqe-model modelparameters.mat]
+
+Images are made from the photographs of scikit-image: one 1280x720 RGB pair ("HD") and 400 pairs of 100x100 ("patches"),
+float32 in [0, 1] (uint8 for NIQE), already in the form that each library wants. A round runs everything once, in
+another order each time; a slow peer sits out rounds. benchmarks/peers.txt says what to install.
+
+Difference: from the textbook formula in float64 (of MS-SSIM: the challenge's), which scipy or this package computes.
+times ours: the peer's CPU time over ours of the same rounds, median and 5 to 95 % of the rounds.
+"""
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import time
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import numpy as np  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+
+from benchmarks.official import compute_ms_ssim  # noqa: E402
+from harness import embedded  # noqa: E402
+from harness.metrics import ms_ssim, psnr, ssim  # noqa: E402
+from harness.metrics.niqe import load_pristine_model, niqe  # noqa: E402
+
+Pair = tuple[np.ndarray, np.ndarray]
+Compute = Callable[[], float]
+LEAST_ROUNDS = 3
+
+
+@dataclass
+class Entry:
+    """One implementation of a metric on one set of images."""
+
+    metric: str
+    size: str
+    name: str
+    compute: Compute
+    value: float = float("nan")
+    times_ms: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def is_ours(self) -> bool:
+        return self.name == "harness"
+
+
+def main() -> None:
+    """Measure and print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--niqe-model", type=Path)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    entries, missing = collect(options.niqe_model)
+    measure(entries, options.seconds)
+    print(render(entries))
+    print(*missing, sep="\n")
+
+
+def make_pairs() -> tuple[Pair, list[Pair]]:
+    """The HD pair and the patches: a photograph, and the same darker, softer and noisier."""
+    photo = next(iter(embedded.build_photos().values())).astype(np.float32) / 255
+    random = np.random.default_rng(0)
+    soft = (photo + np.roll(photo, 1, axis=0) + np.roll(photo, 1, axis=1)) / 3
+    output = np.clip(0.9 * soft + random.normal(0, 0.02, photo.shape), 0, 1).astype(np.float32)
+    corners = [(y, x) for y in range(0, 620, 31) for x in range(0, 1180, 59)][:400]
+    crops = [tuple(image[y : y + 100, x : x + 100].copy() for image in (output, photo)) for y, x in corners]
+    return (output, photo), crops  # type: ignore[return-value]
+
+
+def collect(niqe_model: Path | None) -> tuple[list[Entry], list[str]]:
+    """Everything that can be measured here, and sentences on what cannot."""
+    hd, patches = make_pairs()
+    entries, missing = [], []
+    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia, list_tensorflow, list_piq]
+    peers += [list_torchmetrics, list_pytorch_msssim, list_pyiqa, list_basicsr, list_scikit_video]
+    for peer in peers:
+        try:
+            entries += [Entry(*row) for row in peer(hd, patches, niqe_model)]
+        except Exception as error:  # whatever a library stumbles over is a line of the report
+            missing.append(f"{peer.__name__.removeprefix('list_')}: not measured ({type(error).__name__}: {error})")
+    return entries, missing
+
+
+Rows = Iterator[tuple[str, str, str, Compute]]
+
+
+def over(patches: list[Pair], compute: Callable[[Any, Any], float]) -> Compute:
+    """The mean over the patches."""
+    return lambda: float(np.mean([compute(x, y) for x, y in patches]))
+
+
+def list_ours(hd: Pair, patches: list[Pair], niqe_model: Path | None) -> Rows:
+    x, y = hd
+    for metric, compute in (("PSNR", psnr), ("SSIM", ssim), ("MS-SSIM", ms_ssim)):
+        yield metric, "HD", "harness", lambda compute=compute: compute(x, y, data_range=1)  # type: ignore[misc]
+        yield (
+            metric,
+            "patches",
+            "harness",
+            over(patches, lambda x, y, compute=compute: compute(x, y, data_range=1)),  # type: ignore[misc]
+        )
+    if niqe_model:
+        pristine, image = load_pristine_model(niqe_model), quantize(x)
+        yield "NIQE", "HD", "harness", lambda: niqe(image, data_range=255, pristine=pristine)
+
+
+def list_official(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+    x, y = hd
+    yield "MS-SSIM", "HD", "official formula (scipy)", lambda: compute_ms_ssim(y, x, 1)
+    yield "MS-SSIM", "patches", "official formula (scipy)", over(patches, lambda x, y: compute_ms_ssim(y, x, 1))
+
+
+def list_scikit_image(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+    from skimage import metrics
+
+    x, y = hd
+
+    def similarity(x: np.ndarray, y: np.ndarray) -> float:
+        return metrics.structural_similarity(
+            y, x, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2
+        )
+
+    yield "PSNR", "HD", "scikit-image", lambda: metrics.peak_signal_noise_ratio(y, x, data_range=1)
+    yield "SSIM", "HD", "scikit-image (float32)", lambda: similarity(x, y)
+    yield "SSIM", "HD", "scikit-image", lambda: similarity(x.astype(np.float64), y.astype(np.float64))
+    yield "SSIM", "patches", "scikit-image", over(patches, similarity)
+
+
+def list_cv2(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+    import cv2
+
+    cv2.setNumThreads(1)
+    c1, c2 = 0.01**2, 0.03**2
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(image, (11, 11), 1.5)
+
+    def similarity(x: np.ndarray, y: np.ndarray) -> float:
+        mu_x, mu_y = blur(x), blur(y)
+        var_x, var_y = blur(x * x) - mu_x * mu_x, blur(y * y) - mu_y * mu_y
+        covariance = blur(x * y) - mu_x * mu_y
+        above = (2 * mu_x * mu_y + c1) * (2 * covariance + c2)
+        return float(np.mean(above / ((mu_x * mu_x + mu_y * mu_y + c1) * (var_x + var_y + c2))))
+
+    x, y = hd
+    x64, y64 = x.astype(np.float64), y.astype(np.float64)
+    x8, y8 = quantize(x), quantize(y)
+    yield "PSNR", "HD", "cv2 (uint8)", lambda: cv2.PSNR(x8, y8)
+    yield "SSIM", "HD", "cv2 (padded windows)", lambda: similarity(x64, y64)
+    yield "SSIM", "HD", "cv2 (padded windows, float32)", lambda: similarity(x, y)
+    yield (
+        "SSIM",
+        "patches",
+        "cv2 (padded windows)",
+        over([(x.astype(np.float64), y.astype(np.float64)) for x, y in patches], similarity),
+    )
+
+
+def to_tensors(pair: Pair) -> tuple[Any, Any]:
+    """NCHW tensors in [0, 1]."""
+    import torch
+
+    torch.set_num_threads(1)
+    first, second = (torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis].copy()) for image in pair)
+    return first, second
+
+
+def list_kornia(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+    metrics = importlib.import_module("kornia.metrics")
+    x, y = to_tensors(hd)
+    tensors = [to_tensors(pair) for pair in patches]
+    yield "PSNR", "HD", "kornia", lambda: float(metrics.psnr(x, y, 1.0))
+    yield "PSNR", "patches", "kornia", over(tensors, lambda x, y: float(metrics.psnr(x, y, 1.0)))
+    yield "SSIM", "HD", "kornia", lambda: float(metrics.ssim(x, y, 11, padding="valid").mean())
+
+
+def list_tensorflow(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+    tf = importlib.import_module("tensorflow")
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    x, y = (tf.constant(image[np.newaxis]) for image in hd)
+    batch = [tf.constant(np.stack(images)) for images in zip(*patches, strict=True)]
+    yield "PSNR", "HD", "TensorFlow", lambda: float(tf.image.psnr(x, y, 1.0)[0])
+    yield "SSIM", "HD", "TensorFlow", lambda: float(tf.image.ssim(x, y, 1.0)[0])
+    yield "SSIM", "patches", "TensorFlow (one batch)", lambda: float(np.mean(tf.image.ssim(*batch, 1.0)))
+    yield "MS-SSIM", "HD", "TensorFlow", lambda: float(tf.image.ssim_multiscale(x, y, 1.0)[0])
+
+
+def list_piq(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
+    piq = importlib.import_module("piq")
+    x, y = to_tensors(hd)
+    yield "SSIM", "HD", "piq", lambda: float(piq.ssim(x, y, downsample=False))
+    yield "MS-SSIM", "HD", "piq", lambda: float(piq.multi_scale_ssim(x, y))
+
+
+def list_torchmetrics(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
+    image = importlib.import_module("torchmetrics.functional.image")
+    x, y = to_tensors(hd)
+    compute_ssim, compute_multiscale = (
+        image.structural_similarity_index_measure,
+        image.multiscale_structural_similarity_index_measure,
+    )
+    yield "SSIM", "HD", "torchmetrics", lambda: float(compute_ssim(x, y, data_range=1.0))
+    yield "MS-SSIM", "HD", "torchmetrics", lambda: float(compute_multiscale(x, y, data_range=1.0))
+
+
+def list_pytorch_msssim(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
+    library = importlib.import_module("pytorch_msssim")
+    x, y = to_tensors(hd)
+    yield "SSIM", "HD", "pytorch-msssim", lambda: float(library.ssim(x, y, data_range=1.0))
+    yield "MS-SSIM", "HD", "pytorch-msssim", lambda: float(library.ms_ssim(x, y, data_range=1.0))
+
+
+def list_pyiqa(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
+    from harness.metrics.bridge import import_pyiqa
+
+    pyiqa = import_pyiqa()
+    x, y = to_tensors(hd)
+    for metric, name in (("SSIM", "ssim"), ("MS-SSIM", "ms_ssim")):
+        model = pyiqa.create_metric(name, device="cpu")
+        yield metric, "HD", "pyiqa", lambda model=model: float(model(x, y))  # type: ignore[misc]
+    if niqe_model:
+        natural = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(niqe_model))
+        yield "NIQE", "HD", "pyiqa", lambda: float(natural(x))
+
+
+def list_basicsr(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
+    from torchvision.transforms import functional
+
+    moved = types.ModuleType("torchvision.transforms.functional_tensor")  # where basicsr looks for one function
+    moved.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
+    sys.modules[moved.__name__] = moved
+    x8, y8 = (quantize(image)[:, :, ::-1] for image in hd)
+    similarity = importlib.import_module("basicsr.metrics.psnr_ssim").calculate_ssim
+    yield "SSIM", "HD", "basicsr", lambda: float(similarity(x8, y8, 0))
+    if niqe_model:
+        natural = importlib.import_module("basicsr.metrics.niqe").calculate_niqe
+        yield "NIQE", "HD", "basicsr", lambda: float(natural(x8, 0))
+
+
+def list_scikit_video(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
+    import scipy.misc
+    from PIL import Image
+
+    for kind in (float, int, bool):  # names that NumPy and SciPy have given up
+        setattr(np, kind.__name__, kind)
+    scipy.misc.imresize = lambda image, scale, mode, **_: np.asarray(  # type: ignore[attr-defined]
+        Image.fromarray(image, mode).resize([int(scale * n) for n in reversed(image.shape)], Image.Resampling.BICUBIC)
+    )
+    measure_naturalness = importlib.import_module("skvideo.measure").niqe
+    grey = np.rint(quantize(hd[0]) @ np.array([0.2989, 0.587, 0.114])).astype(np.uint8)
+    if niqe_model:
+        yield "NIQE", "HD", "scikit-video (another algorithm)", lambda: float(measure_naturalness(grey)[0])
+
+
+def quantize(image: np.ndarray) -> np.ndarray:
+    """uint8."""
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def measure(entries: list[Entry], seconds: float) -> None:
+    """Time the entries in rounds, ours in each; what takes long sits out, but for LEAST_ROUNDS of them."""
+    random = np.random.default_rng(0)
+    for entry in entries:
+        entry.value = entry.compute()
+    end_s, number = time.monotonic() + seconds, 0
+    while number < LEAST_ROUNDS or time.monotonic() < end_s:
+        for position in random.permutation(len(entries)):
+            entry = entries[position]
+            slow = np.median(list(entry.times_ms.values())) > 400 if entry.times_ms else False
+            if slow and number >= LEAST_ROUNDS and number % 10:
+                continue
+            start_ns = time.process_time_ns()
+            entry.compute()
+            entry.times_ms[number] = (time.process_time_ns() - start_ns) / 1e6
+        number += 1
+
+
+def render(entries: list[Entry]) -> str:
+    """One table: within a metric and size ours first, then the peers by time."""
+    rows = []
+    for metric, size in dict.fromkeys((entry.metric, entry.size) for entry in entries):
+        group = [entry for entry in entries if (entry.metric, entry.size) == (metric, size)]
+        ours = next(entry for entry in group if entry.is_ours)
+        truth = next((entry.value for entry in group if "official" in entry.name), ours.value)
+        for entry in sorted(group, key=lambda entry: (not entry.is_ours, np.median(list(entry.times_ms.values())))):
+            times = list(entry.times_ms.values())
+            ratios = [entry.times_ms[n] / ours.times_ms[n] for n in entry.times_ms.keys() & ours.times_ms.keys()]
+            low, middle, high = np.percentile(ratios, (5, 50, 95))
+            rows.append(
+                {
+                    "metric": metric,
+                    "images": size,
+                    "implementation": entry.name,
+                    "value": f"{entry.value:.6f}",
+                    "difference": f"{entry.value - truth:+.1e}",
+                    "CPU ms": f"{np.median(times):.2f}",
+                    "least": f"{min(times):.2f}",
+                    "times ours": "" if entry.is_ours else f"{middle:.1f} ({low:.1f} to {high:.1f})",
+                    "rounds": len(times),
+                }
+            )
+    return tabulate(rows, headers="keys", disable_numparse=True, colalign=["left"] * 3 + ["right"] * 6)
+
+
+if __name__ == "__main__":
+    main()
