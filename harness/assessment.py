@@ -3,11 +3,14 @@
 What a model runs in one process is always the same, however many work at once: so are the values.
 """
 
+import contextlib
 import functools
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, wait
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from harness.admission import validate
 from harness.enhancement import check_agreement
 from harness.environment import describe_environment
 from harness.errors import SubmissionError
-from harness.isolation import MEMORY_METHOD
+from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.job import Evaluation, Job, Progress
 from harness.quality import score_image
 from harness.records import (
@@ -55,12 +58,50 @@ class Assessed:
     control_flow: tuple[str, ...] = ()
 
 
+class Model:
+    """One submission's model in the first pass: its processes, which all end with the first that fails."""
+
+    def __init__(self, job: Job, on_image: Callable[[], None]) -> None:
+        self.job = job
+        self.on_image = on_image
+        self.error: BaseException | None = None
+        self._live: set[ModelProcess] = set()
+        self._changing = threading.Lock()
+
+    @contextlib.contextmanager
+    def start(self, threads: int | None = None) -> Iterator[ModelProcess]:
+        """A fresh process; nothing starts any more after a failure."""
+        with self._told(), self.job.start(threads) as process:
+            with self._changing:
+                self._live.add(process)
+            try:
+                if self.error:
+                    raise CancelledError
+                yield process
+            finally:
+                with self._changing:
+                    self._live.discard(process)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            if self.error:
+                raise CancelledError
+            yield
+        except BaseException as error:
+            with self._changing:
+                self.error = self.error or error
+                for process in self._live:
+                    process.kill()
+            raise
+
+
 @dataclass(frozen=True)
 class Begun:
     """The work on one submission that is on its way."""
 
     chosen: Chosen
-    submission: Submission
+    model: Model
     cost: Cost
     control_flow: tuple[str, ...]
     photos: Future[tuple[tuple[ImageScore, ...], Memory | None]]
@@ -100,71 +141,72 @@ def begin_scoring(
         submission, cost, control_flow = check.result()
     except SubmissionError as error:
         return fail(chosen.folder, error, evaluation)
-    job = Job(chosen.folder.model_path, submission, evaluation)
+    model = Model(Job(chosen.folder.model_path, submission, evaluation), on_image)
     names = evaluation.dataset.list_names(chosen.split)
-    photos = executor.submit(score_photos, job, on_image)
+    photos = executor.submit(score_photos, model)
     pairs = [
-        executor.submit(score_pairs, job, names[start : start + CHUNK], SAMPLE if start == 0 else 0, on_image)
+        executor.submit(score_pairs, model, names[start : start + CHUNK], SAMPLE if start == 0 else 0)
         for start in range(0, len(names), CHUNK)
     ]
-    return Begun(chosen, submission, cost, control_flow, photos, tuple(pairs))
+    return Begun(chosen, model, cost, control_flow, photos, tuple(pairs))
 
 
 def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
-    """The record of a submission; the first fault counts, in the order of the images."""
-    dataset, folder = evaluation.dataset, begun.chosen.folder
-    try:
-        photos, memory = begun.photos.result()
-        pairs = tuple(score for chunk in begun.pairs for score in chunk.result())
-    except SubmissionError as error:
-        for chunk in begun.pairs:
-            chunk.cancel()
-        return fail(folder, error, evaluation, begun.submission)
+    """The record of a submission; of several faults the first that showed counts."""
+    dataset, folder, model = evaluation.dataset, begun.chosen.folder, begun.model
+    futures: list[Future[Any]] = [begun.photos, *begun.pairs]
+    wait(futures)
+    submission = model.job.submission
+    if isinstance(model.error, SubmissionError):
+        return fail(folder, model.error, evaluation, submission)
+    photos, memory = begun.photos.result()
     quality = Quality(
         dataset.name,
         dataset.note,
         dataset.sha256,
         begun.chosen.split,
         {metric.chosen.name: metric.chosen.profile for metric in evaluation.metrics},
-        pairs=pairs,
+        pairs=tuple(score for chunk in begun.pairs for score in chunk.result()),
         photos=photos,
     )
-    record = make_record(begun.submission, "ok", evaluation, quality=quality, memory=memory, cost=begun.cost)
+    record = make_record(submission, "ok", evaluation, quality=quality, memory=memory, cost=begun.cost)
     return Assessed(folder, record, begun.control_flow)
 
 
-def score_photos(job: Job, on_image: Callable[[], None]) -> tuple[tuple[ImageScore, ...], Memory | None]:
+def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:
     """The values of the photos, which also show the peak of memory: the rule is about photos of this size."""
-    dataset = job.evaluation.dataset
+    evaluation, job = model.job.evaluation, model.job
+    dataset = evaluation.dataset
     if not dataset.photos:
         return (), None
     scores = []
-    with job.start() as process:
+    with model.start() as process:
         loaded_bytes = process.read_peak_bytes()
         process.reset_peak()
         for name in dataset.photos:
-            scores.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, job.evaluation.metrics))
-            on_image()
+            scores.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, evaluation.metrics))
+            model.on_image()
         memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
     return tuple(scores), memory
 
 
-def score_pairs(job: Job, names: Sequence[str], sample: int, on_image: Callable[[], None]) -> tuple[ImageScore, ...]:
+def score_pairs(model: Model, names: Sequence[str], sample: int) -> tuple[ImageScore, ...]:
     """The values of some pairs. The outputs for the first ones have to be those of a second pass."""
-    dataset = job.evaluation.dataset
+    evaluation, job = model.job.evaluation, model.job
     scores, first = [], dict[str, np.ndarray]()
-    with job.start(threads=1) as process:
+    with model.start(threads=1) as process:
         for name in names:
-            pair = dataset.load_pair(name)
+            pair = evaluation.dataset.load_pair(name)
             outputs = job.draw(process, pair.source)
-            scores.append(score_image(name, outputs, pair.target, job.evaluation.metrics))
+            scores.append(score_image(name, outputs, pair.target, evaluation.metrics))
             if len(first) < sample and job.submission.draws == 1:
                 first[name] = outputs[0]
-            on_image()
+            model.on_image()
     if first:
-        with job.start(threads=1) as process:
+        with model.start(threads=1) as process:
             for name, output in first.items():
-                check_agreement(job.enhance(process, dataset.load_pair(name).source), output, "a second pass")
+                again = job.enhance(process, evaluation.dataset.load_pair(name).source)
+                check_agreement(again, output, "a second pass")
     return tuple(scores)
 
 

@@ -4,10 +4,12 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import models
+import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -19,6 +21,7 @@ from harness.assessment import Assessed, Chosen, assess
 from harness.assets import open_store
 from harness.dataset import open_dataset
 from harness.executor import NAME, open_executor
+from harness.isolation import ModelProcess
 from harness.job import Evaluation
 from harness.submission import SubmissionFolder
 
@@ -74,6 +77,28 @@ def test_a_second_pass_that_differs_is_a_failure(
     assert found.record.failure.kind == "not_repeatable"
     assert "a second pass is up to 0.01 off" in found.record.failure.message
     assert len(passes) == 13
+
+
+def test_the_first_fault_ends_all_processes_of_a_model(
+    several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos are fine, but take for ever; the pairs show the fault."""
+    enhance = assessment.Job.enhance
+
+    def loop_on_photos(job: assessment.Job, process: ModelProcess, image: np.ndarray) -> np.ndarray:
+        if image.shape[0] > several.dataset.load_pair("0").source.shape[0]:
+            process.resume()
+            process.pause()  # whoever waits for it waits for ever
+        return enhance(job, process, image)
+
+    monkeypatch.setattr(assessment.Job, "enhance", loop_on_photos)
+    limits = msgspec.structs.replace(several.challenge.limits, run_s=600.0)
+    patient = dataclasses.replace(several, challenge=msgspec.structs.replace(several.challenge, limits=limits))
+    start_s = time.monotonic()
+    (found,) = assess_all([submit(models.all_nan())], patient, 2)
+    assert found.record.failure is not None
+    assert found.record.failure.kind == "not_finite"
+    assert time.monotonic() - start_s < 60
 
 
 def test_progress_counts_every_image_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
