@@ -19,6 +19,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,10 @@ def main() -> None:
     measure(entries, options.seconds)
     print(render(entries))
     print(*missing, sep="\n")
+    hd, patches = make_pairs()
+    print(f"harness, MS-SSIM of the patches on two threads: {compare_threads(patches):.2f} times the speed of one")
+    print(f"harness, MS-SSIM at HD: {measure_memory(hd) / 1e6:.0f} MB of memory above the images")
+    print(f"the limit of PSNR at HD, to read both images once: {time_reading(hd):.2f} ms")
 
 
 def make_pairs() -> tuple[Pair, list[Pair]]:
@@ -288,6 +293,51 @@ def measure(entries: list[Entry], seconds: float) -> None:
             entry.compute()
             entry.times_ms[number] = (time.process_time_ns() - start_ns) / 1e6
         number += 1
+
+
+def compare_threads(patches: list[Pair]) -> float:
+    """How many times as fast two threads are, by the clock: the median of alternating rounds."""
+
+    def compute(pair: Pair) -> float:
+        return ms_ssim(*pair, data_range=1)
+
+    ratios = []
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(15):
+            seconds = []
+            for run in (map, threads.map):
+                start_s = time.perf_counter()
+                list(run(compute, patches * 4))
+                seconds.append(time.perf_counter() - start_s)
+            ratios.append(seconds[0] / seconds[1])
+    return float(np.median(ratios))
+
+
+def measure_memory(hd: Pair) -> int:
+    """How much the peak of resident memory of a fresh thread's computation is above what was there before (Linux)."""
+    ms_ssim(*(image[:200, :200] for image in hd), data_range=1)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = read_status("VmHWM")
+    with ThreadPoolExecutor(1) as thread:  # whose workspace is new
+        thread.submit(ms_ssim, *hd, data_range=1).result()
+    return read_status("VmHWM") - before
+
+
+def read_status(name: str) -> int:
+    """A figure of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def time_reading(hd: Pair) -> float:
+    """CPU time in ms of adding up both images, the least of many."""
+    times = []
+    for _ in range(50):
+        start_ns = time.process_time_ns()
+        for image in hd:
+            np.add.reduce(image.reshape(-1).view(np.uint64))
+        times.append((time.process_time_ns() - start_ns) / 1e6)
+    return min(times)
 
 
 def render(entries: list[Entry]) -> str:
