@@ -89,8 +89,9 @@ def collect(niqe_model: Path | None) -> tuple[list[Entry], list[str]]:
     """Everything that can be measured here, and sentences on what cannot."""
     hd, patches = make_pairs()
     entries, missing = [], []
-    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia, list_tensorflow, list_piq]
+    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia, list_piq]
     peers += [list_torchmetrics, list_pytorch_msssim, list_pyiqa, list_basicsr, list_scikit_video]
+    peers += [list_tensorflow]  # last: torch and torchvision crash when they are loaded after it
     for peer in peers:
         try:
             entries += [Entry(*row) for row in peer(hd, patches, niqe_model)]

@@ -17,7 +17,7 @@ import numpy as np
 from harness.admission import validate
 from harness.enhancement import check_agreement
 from harness.environment import describe_environment
-from harness.errors import SubmissionError
+from harness.errors import ModelError, SubmissionError
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.job import Evaluation, Job, Progress
 from harness.quality import score_image
@@ -59,41 +59,48 @@ class Assessed:
 
 
 class Model:
-    """One submission's model in the first pass: its processes, which all end with the first that fails."""
+    """One submission's model in the first pass, and its processes, each of which has a place in the order of the work.
+
+    A fault ends all processes behind it; those before it go on, since the first fault in the order counts.
+    """
 
     def __init__(self, job: Job, on_image: Callable[[], None]) -> None:
         self.job = job
         self.on_image = on_image
-        self.error: BaseException | None = None
-        self._live: set[ModelProcess] = set()
+        self._faults: dict[int, BaseException] = {}
+        self._live: dict[int, ModelProcess] = {}
         self._changing = threading.Lock()
 
-    @contextlib.contextmanager
-    def start(self, threads: int | None = None) -> Iterator[ModelProcess]:
-        """A fresh process; nothing starts any more after a failure."""
-        with self._told(), self.job.start(threads) as process:
-            with self._changing:
-                self._live.add(process)
-            try:
-                if self.error:
-                    raise CancelledError
-                yield process
-            finally:
-                with self._changing:
-                    self._live.discard(process)
+    @property
+    def fault(self) -> BaseException | None:
+        """The first fault, once all work has ended."""
+        return self._faults[min(self._faults)] if self._faults else None
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def start(self, place: int, threads: int | None = None) -> Iterator[ModelProcess]:
+        """A fresh process for the work at this place."""
         try:
-            if self.error:
-                raise CancelledError
-            yield
-        except BaseException as error:
+            with self.job.start(threads) as process:
+                with self._changing:
+                    self._live[place] = process
+                    if self._is_over(place):
+                        raise CancelledError
+                try:
+                    yield process
+                finally:
+                    with self._changing:
+                        del self._live[place]
+        except BaseException as fault:
             with self._changing:
-                self.error = self.error or error
-                for process in self._live:
-                    process.kill()
+                self._faults[place] = fault
+                for other in [other for other in self._live if self._is_over(other)]:
+                    self._live[other].kill()
             raise
+
+    def _is_over(self, place: int) -> bool:
+        """Whether a fault lies before this place; one that came from outside ends all."""
+        killed = any(isinstance(fault, ModelError) and fault.kind == "killed" for fault in self._faults.values())
+        return killed or any(other < place for other in self._faults)
 
 
 @dataclass(frozen=True)
@@ -145,20 +152,20 @@ def begin_scoring(
     names = evaluation.dataset.list_names(chosen.split)
     photos = executor.submit(score_photos, model)
     pairs = [
-        executor.submit(score_pairs, model, names[start : start + CHUNK], SAMPLE if start == 0 else 0)
-        for start in range(0, len(names), CHUNK)
+        executor.submit(score_pairs, model, place, names[start : start + CHUNK])
+        for place, start in enumerate(range(0, len(names), CHUNK), start=1)
     ]
     return Begun(chosen, model, cost, control_flow, photos, tuple(pairs))
 
 
 def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
-    """The record of a submission; of several faults the first that showed counts."""
+    """The record of a submission; of several faults the first counts, in the order of the images."""
     dataset, folder, model = evaluation.dataset, begun.chosen.folder, begun.model
     futures: list[Future[Any]] = [begun.photos, *begun.pairs]
     wait(futures)
     submission = model.job.submission
-    if isinstance(model.error, SubmissionError):
-        return fail(folder, model.error, evaluation, submission)
+    if isinstance(model.fault, SubmissionError):
+        return fail(folder, model.fault, evaluation, submission)
     photos, memory = begun.photos.result()
     quality = Quality(
         dataset.name,
@@ -180,7 +187,7 @@ def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:
     if not dataset.photos:
         return (), None
     scores = []
-    with model.start() as process:
+    with model.start(0) as process:
         loaded_bytes = process.read_peak_bytes()
         process.reset_peak()
         for name in dataset.photos:
@@ -190,20 +197,21 @@ def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:
     return tuple(scores), memory
 
 
-def score_pairs(model: Model, names: Sequence[str], sample: int) -> tuple[ImageScore, ...]:
-    """The values of some pairs. The outputs for the first ones have to be those of a second pass."""
+def score_pairs(model: Model, place: int, names: Sequence[str]) -> tuple[ImageScore, ...]:
+    """The values of some pairs. The outputs for the very first ones have to be those of a second pass."""
     evaluation, job = model.job.evaluation, model.job
     scores, first = [], dict[str, np.ndarray]()
-    with model.start(threads=1) as process:
+    sample = SAMPLE if place == 1 and job.submission.draws == 1 else 0
+    with model.start(place, threads=1) as process:
         for name in names:
             pair = evaluation.dataset.load_pair(name)
             outputs = job.draw(process, pair.source)
             scores.append(score_image(name, outputs, pair.target, evaluation.metrics))
-            if len(first) < sample and job.submission.draws == 1:
+            if len(first) < sample:
                 first[name] = outputs[0]
             model.on_image()
     if first:
-        with model.start(threads=1) as process:
+        with model.start(place, threads=1) as process:
             for name, output in first.items():
                 again = job.enhance(process, evaluation.dataset.load_pair(name).source)
                 check_agreement(again, output, "a second pass")

@@ -180,21 +180,24 @@ def check_submissions(
     on_progress: Progress,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
-    """Measure quality again and hold it against the stored records; nothing is written."""
+    """Measure quality again and hold it against the stored records; nothing is written.
+
+    Raises RecordError for a record that cannot be read.
+    """
     stored: dict[str, Record] = {}
     chosen = []
     for folder in folders:
+        path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
+        if not path.exists():
+            on_outcome(Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one."))
+            continue
+        record = read_record(path)
+        if record.quality is None:
+            on_outcome(Outcome(f"{folder.name}: its record holds no result to compare."))
+            continue
         try:
-            path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
-            if not path.exists():
-                on_outcome(Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one."))
-                continue
-            record = read_record(path)
-            if record.quality is None:
-                on_outcome(Outcome(f"{folder.name}: its record holds no result to compare."))
-                continue
             split = choose_split(folder.manifest, evaluation.dataset, record.quality.split)
-        except (UsageError, RecordError) as error:
+        except UsageError as error:
             on_outcome(Outcome(str(error), error.exit_code))
             continue
         stored[folder.name] = record

@@ -222,15 +222,17 @@ def test_metric_prints_a_value(place: Place) -> None:
     dark = tiny.save_picture(place.folder / "dark.png", np.full((64, 64, 3), 100, np.uint8))
     bright = tiny.save_picture(place.folder / "bright.png", np.full((64, 64, 3), 101, np.uint8))
     # an error of one level everywhere: 20 * log10(255)
-    assert float(place.succeed("metric", "psnr", dark, bright).stdout) == pytest.approx(48.1308036)
-    assert place.succeed("metric", "psnr", dark, dark).stdout == "inf\n"
-    assert float(place.succeed("metric", "ms_ssim", dark, dark).stdout) == pytest.approx(1)
+    value, profile = place.succeed("metric", "psnr", dark, bright).stdout.split()
+    assert (float(value), profile) == (pytest.approx(48.1308036), "pirm-b")
+    assert place.succeed("metric", "psnr", dark, dark).stdout == "inf pirm-b\n"
+    assert place.succeed("metric", "psnr", dark, dark, "--profile", "ntire-rgb4").stdout == "inf ntire-rgb4\n"
+    assert float(place.succeed("metric", "ms_ssim", dark, dark).stdout.split()[0]) == pytest.approx(1)
 
 
 @pytest.mark.assets
 def test_metric_prints_niqe(place: Place, assets_dir: Path) -> None:
     photo = tiny.write_dataset(place.folder / "large", pairs=1, width_px=300, height_px=200) / "photos" / "0.png"
-    assert float(place.succeed("metric", "niqe", photo, "--assets", assets_dir).stdout) > 0
+    assert float(place.succeed("metric", "niqe", photo, "--assets", assets_dir).stdout.removesuffix(" live\n")) > 0
 
 
 def test_score_gives_nine_of_the_twelve_published_rows(place: Place) -> None:

@@ -53,9 +53,10 @@ def test_a_kill_at_any_moment_harms_nothing_that_is_finished(place: Place, momen
         after = read_results(place)
         assert before.items() <= after.items()
         if victim == "child":
-            said = "its process ended with SIGKILL" in errors
+            said = errors.count("its process ended with SIGKILL")
             assert code in ((3, 7) if said else (0,))
             assert killed or not said
+            assert said <= 2  # two at a time
             if code == 7:  # the one that shows which layers are on
                 assert after == before
             else:
