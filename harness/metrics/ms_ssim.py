@@ -1,13 +1,14 @@
 """Multi-scale structural similarity, as the challenge computes it."""
 
+import functools
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.checks import FloatArray, check_data_range, check_pair
+from harness.metrics.checks import check_data_range, check_pair
 from harness.metrics.ssim import WINDOW_PX, WINDOW_SIGMA_PX
-from harness.metrics.structure import make_gaussian_window, measure_structure
+from harness.metrics.structure import Windows, make_gaussian_window, make_windows, measure_structure
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST_PX = 176
@@ -56,11 +57,12 @@ def ms_ssim(
         return float(np.prod(np.power(terms, SCALE_WEIGHTS), axis=1).mean())
 
 
-def choose_windows(height: int, width: int) -> list[FloatArray]:
+@functools.lru_cache(maxsize=64)
+def choose_windows(height: int, width: int) -> Windows:
     """The window of each scale: as large as the smaller side where that is below 11 pixels."""
     windows = []
     for _ in SCALE_WEIGHTS:
         size_px = min(WINDOW_PX, height, width)
         windows.append(make_gaussian_window(size_px, WINDOW_SIGMA_PX * size_px / WINDOW_PX))
         height, width = (height + 1) // 2, (width + 1) // 2
-    return windows
+    return make_windows(windows)

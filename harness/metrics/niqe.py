@@ -23,6 +23,8 @@ NOISE = 1e-10
 # Table of the generalised Gaussian's shape against its moment ratio, which rises with the shape.
 _SHAPES = np.linspace(0.2, 10, 9801)
 _RATIOS = special.gamma(2 / _SHAPES) ** 2 / (special.gamma(1 / _SHAPES) * special.gamma(3 / _SHAPES))
+_SPREADS = np.sqrt(special.gamma(1 / _SHAPES) / special.gamma(3 / _SHAPES))
+_MEANS = special.gamma(2 / _SHAPES) / special.gamma(1 / _SHAPES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,36 +130,33 @@ def _make_cubic_window() -> FloatArray:
 
 def _compute_features(sums: FloatArray, block_px: int) -> FloatArray:
     """18 features a block, (blocks, 18): the shape and spread of the pixels, and of products of neighbours."""
-    shape, left, right = _fit_asymmetric_gaussian(sums[:, 0], block_px)
-    features = [shape, (left + right) / 2]
-    for number in range(1, MAPS):
-        shape, left, right = _fit_asymmetric_gaussian(sums[:, number], block_px)
-        mean = (right - left) * special.gamma(2 / shape) / special.gamma(1 / shape)
-        features += [shape, mean, left, right]
-    return np.stack(features, axis=1)
+    place, left, right = _fit_asymmetric_gaussian(sums, block_px)
+    shape, mean = _SHAPES[place], (right - left) * _MEANS[place]
+    pixels = [shape[:, 0], (left[:, 0] + right[:, 0]) / 2]
+    products = [feature[:, number] for number in range(1, MAPS) for feature in (shape, mean, left, right)]
+    return np.stack([*pixels, *products], axis=1)
 
 
-def _fit_asymmetric_gaussian(sums: FloatArray, block_px: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Shape, left and right scale of a generalised Gaussian for the sums of each block (blocks, SUMS).
+def _fit_asymmetric_gaussian(sums: FloatArray, block_px: int) -> tuple[npt.NDArray[np.intp], FloatArray, FloatArray]:
+    """Place of the shape in the table, left and right scale of a generalised Gaussian (blocks, MAPS) each.
 
-    A block without negative (or positive) values has no left (or right) scale: NaN, with shape 0.2, as released.
+    A block without negative (or positive) values has no left (or right) scale: NaN, with the first shape, as released.
     """
-    magnitude, left, right, negatives, positives = sums.T
+    magnitude, left, right, negatives, positives = np.moveaxis(sums, 2, 0)
     with np.errstate(invalid="ignore"):
         left_std, right_std = np.sqrt(left / negatives), np.sqrt(right / positives)
         asymmetry = left_std / right_std
         ratio = (magnitude / block_px**2) ** 2 / ((left + right) / block_px**2)
     ratio = ratio * (asymmetry**3 + 1) * (asymmetry + 1) / (asymmetry**2 + 1) ** 2
-    shape = _look_up_shape(ratio)
-    spread = np.sqrt(special.gamma(1 / shape) / special.gamma(3 / shape))
-    return shape, left_std * spread, right_std * spread
+    place = _look_up_shape(ratio)
+    return place, left_std * _SPREADS[place], right_std * _SPREADS[place]
 
 
-def _look_up_shape(ratio: FloatArray) -> FloatArray:
-    """The shape in the table whose ratio is nearest; the first one for NaN, as MATLAB's min gives it."""
+def _look_up_shape(ratio: FloatArray) -> npt.NDArray[np.intp]:
+    """The place in the table whose ratio is nearest; the first one for NaN, as MATLAB's min gives it."""
     after = np.clip(np.searchsorted(_RATIOS, ratio), 1, len(_RATIOS) - 1)
     nearest = np.where(ratio - _RATIOS[after - 1] <= _RATIOS[after] - ratio, after - 1, after)
-    return _SHAPES[np.where(np.isnan(ratio), 0, nearest)]
+    return np.where(np.isnan(ratio), 0, nearest)
 
 
 def _compute_distance(features: FloatArray, pristine: PristineModel) -> float:

@@ -39,7 +39,9 @@ def halve_bicubic(image: FloatArray, height: int, width: int, weights: FloatArra
         columns = min(room, width // 2 - start)
         for row in range(-REACH, height + REACH):
             source, line = image[_mirror(row, height) * width :], strip[(row + REACH) * PITCH :]
-            line[REACH : REACH + 2 * columns] = source[2 * start : 2 * (start + columns)]
+            inside, pixels = line[REACH:], source[2 * start :]
+            for j in range(2 * columns):
+                inside[j] = pixels[j]
             for j in range(REACH):
                 line[j] = source[_mirror(2 * start - REACH + j, width)]
                 line[REACH + 2 * columns + j] = source[_mirror(2 * (start + columns) + j, width)]
@@ -102,7 +104,9 @@ def _pad_block(
     """A block with what the window needs around it; the image's border is repeated."""
     for i in range(block_px + 2 * REACH):
         source, line = grey[min(max(top + i - REACH, 0), height - 1) * width :], padded[i * PITCH :]
-        line[REACH : REACH + block_px] = source[left : left + block_px]
+        inside, pixels = line[REACH:], source[left:]
+        for j in range(block_px):
+            inside[j] = pixels[j]
         for j in range(REACH):
             line[j] = source[max(left + j - REACH, 0)]
             line[REACH + block_px + j] = source[min(left + block_px + j, width - 1)]
@@ -176,15 +180,16 @@ def _sum_maps(block: FloatArray, block_px: int, sums: FloatArray) -> None:
 @kernel
 def _add_row(row: FloatArray, neighbours: FloatArray, count: int, as_products: bool, sums: FloatArray) -> None:
     """Add the sums of a row of pixels, or of their products with their neighbours."""
-    magnitude, left, right, negatives, positives = 0.0, 0.0, 0.0, 0.0, 0.0
+    magnitude, left, right = 0.0, 0.0, 0.0
+    negatives, positives = 0, 0
     for j in range(count):
         value = row[j] * neighbours[j] if as_products else row[j]
-        magnitude += abs(value)
-        square = value * value
-        left += square if value < 0 else 0.0
-        right += square if value > 0 else 0.0
-        negatives += 1.0 if value < 0 else 0.0
-        positives += 1.0 if value > 0 else 0.0
+        below, above = min(value, 0.0), max(value, 0.0)
+        magnitude += above - below
+        left += below * below
+        right += above * above
+        negatives += value < 0
+        positives += value > 0
     sums[0] += magnitude
     sums[1] += left
     sums[2] += right

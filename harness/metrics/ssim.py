@@ -5,10 +5,11 @@ from typing import Any
 import numpy.typing as npt
 
 from harness.metrics.checks import check_data_range, check_pair
-from harness.metrics.structure import make_gaussian_window, measure_structure
+from harness.metrics.structure import make_gaussian_window, make_windows, measure_structure
 
 WINDOW_PX = 11
 WINDOW_SIGMA_PX = 1.5
+_WINDOW = make_windows([make_gaussian_window(WINDOW_PX, WINDOW_SIGMA_PX)])
 
 
 def ssim(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: float) -> float:
@@ -25,5 +26,4 @@ def ssim(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: floa
     peak = check_data_range(data_range)
     if min(checked_output.shape[:2]) < WINDOW_PX:
         raise ValueError(f"output must be at least {WINDOW_PX} pixels high and wide, got shape {output.shape}")
-    window = make_gaussian_window(WINDOW_PX, WINDOW_SIGMA_PX)
-    return float(measure_structure(checked_output, checked_target, data_range=peak, windows=[window])[0])
+    return float(measure_structure(checked_output, checked_target, data_range=peak, windows=_WINDOW)[0])

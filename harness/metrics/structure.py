@@ -1,5 +1,7 @@
 """The windowed statistics of two images that SSIM and MS-SSIM are made of, in one fused kernel."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,21 @@ def make_gaussian_window(size_px: int, sigma_px: float) -> FloatArray:
     return weights / np.sum(weights)
 
 
-def measure_structure(output: Pixels, target: Pixels, *, data_range: float, windows: list[FloatArray]) -> FloatArray:
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """One axis of the window of each scale: weights (scales, TAPS), filled up with 0, and sizes (scales,) in pixels."""
+
+    weights: FloatArray
+    sizes: npt.NDArray[np.int64]
+
+
+def make_windows(windows: Sequence[FloatArray]) -> Windows:
+    """Windows of at most TAPS pixels, as `measure_structure` takes them."""
+    weights = np.array([np.pad(window, (0, TAPS - len(window))) for window in windows])
+    return Windows(weights, np.array([len(window) for window in windows]))
+
+
+def measure_structure(output: Pixels, target: Pixels, *, data_range: float, windows: Windows) -> FloatArray:
     """Mean terms of SSIM over all pixels (and channels) of H x W (x 3) images, one for each window: the scales.
 
     Contrast-structure at all scales but the last, which has the whole SSIM. Windows are used where they lie wholly
@@ -41,15 +57,13 @@ def measure_structure(output: Pixels, target: Pixels, *, data_range: float, wind
     """
     height, width = output.shape[:2]
     channels = output.size // (height * width)
-    weights = np.array([np.pad(window, (0, TAPS - len(window))) for window in windows])
-    sizes = np.array([len(window) for window in windows])
-    terms = np.empty(len(windows))
+    terms = np.empty(len(windows.sizes))
     half, quarter = (((height + part - 1) // part) * ((width + part - 1) // part) for part in (2, 4))
     room = 8 * PITCH + 2 * (ROWS * PITCH + channels * (half + quarter))
     constants = 2 * (0.01 * data_range) ** 2, 2 * (0.03 * data_range) ** 2
     with borrow_workspace(room) as workspace:
-        images = output.reshape(-1), target.reshape(-1)
-        _measure(images, (height, width, channels), (weights, sizes), constants, workspace, terms)
+        images, shape = (output.reshape(-1), target.reshape(-1)), (height, width, channels)
+        _measure(images, shape, (windows.weights, windows.sizes), constants, workspace, terms)
     if not np.isfinite(terms).all():
         check_finite(output, "output")
         check_finite(target, "target")
@@ -183,8 +197,9 @@ def _sum_strip(
         return total
     # slices, since an index that may be negative, as far as the compiler knows, keeps it from using vectors
     for row in range(0, rows, 2):
-        _filter_two_rows(strips[0][row * PITCH :], weights, filtered)
-        _filter_two_rows(strips[1][row * PITCH :], weights, filtered[2 * PITCH :])
+        reach = columns + channels * (TAPS - 1)
+        _filter_two_rows(strips[0][row * PITCH :], reach, weights, filtered)
+        _filter_two_rows(strips[1][row * PITCH :], reach, weights, filtered[2 * PITCH :])
         for at in range(0, 4 * PITCH * min(2, rows - row), 4 * PITCH):
             if whole:
                 total += _sum_similarity(filtered[at : at + 4 * PITCH], columns, channels, weights, constants)
@@ -194,9 +209,9 @@ def _sum_strip(
 
 
 @kernel
-def _filter_two_rows(strip: FloatArray, weights: FloatArray, filtered: FloatArray) -> None:
+def _filter_two_rows(strip: FloatArray, columns: int, weights: FloatArray, filtered: FloatArray) -> None:
     """The vertical half of the window over values and their squares, for the first row of a strip and the next."""
-    for j in range(PITCH):
+    for j in range(columns):
         value = strip[j]
         upper = weights[0] * value
         upper_power = upper * value
