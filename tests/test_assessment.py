@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import models
-import msgspec
 import numpy as np
 import psutil
 import pytest
@@ -79,26 +78,23 @@ def test_a_second_pass_that_differs_is_a_failure(
     assert len(passes) == 13
 
 
-def test_the_first_fault_ends_all_processes_of_a_model(
+def test_a_fault_ends_the_processes_behind_it(
     several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Photos are fine, but take for ever; the pairs show the fault."""
+    """The photos show the fault, while the pairs take for ever."""
     enhance = assessment.Job.enhance
 
-    def loop_on_photos(job: assessment.Job, process: ModelProcess, image: np.ndarray) -> np.ndarray:
-        if image.shape[0] > several.dataset.load_pair("0").source.shape[0]:
-            process.resume()
+    def stop_on_pairs(job: assessment.Job, process: ModelProcess, image: np.ndarray) -> np.ndarray:
+        if image.shape == several.dataset.load_pair("0").source.shape:
             process.pause()  # whoever waits for it waits for ever
         return enhance(job, process, image)
 
-    monkeypatch.setattr(assessment.Job, "enhance", loop_on_photos)
-    limits = msgspec.structs.replace(several.challenge.limits, run_s=600.0)
-    patient = dataclasses.replace(several, challenge=msgspec.structs.replace(several.challenge, limits=limits))
+    monkeypatch.setattr(assessment.Job, "enhance", stop_on_pairs)
     start_s = time.monotonic()
-    (found,) = assess_all([submit(models.all_nan())], patient, 2)
+    (found,) = assess_all([submit(models.all_nan())], several, 2)
     assert found.record.failure is not None
     assert found.record.failure.kind == "not_finite"
-    assert time.monotonic() - start_s < 60
+    assert time.monotonic() - start_s < 50  # the process behind it would have had 60 s to take its image
 
 
 def test_progress_counts_every_image_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
