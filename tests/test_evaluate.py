@@ -23,7 +23,7 @@ from harness.evaluate import evaluate
 from harness.job import Evaluation
 from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
-from harness.quality import BoundMetric, bind_metrics, score_image
+from harness.quality import BoundMetric, bind_metrics, measure_compilation, score_image
 from harness.records import Quality, Record
 from harness.render.markdown import render_leaderboard
 from harness.submission import SubmissionFolder
@@ -121,6 +121,13 @@ def test_niqe_repeats_as_well(
     assert first == second
     assert not missing
     assert first.photos[0].values["niqe"] is not None
+
+
+@pytest.mark.assets
+def test_all_metrics_of_the_challenge_are_compiled_beforehand(assets_dir: Path) -> None:
+    metrics, _ = bind_metrics(read_challenge("pirm2018b"), open_store(assets_dir))
+    assert len(metrics) == 3
+    assert measure_compilation(metrics) > measure_compilation(metrics)
 
 
 @pytest.mark.assets
