@@ -93,8 +93,9 @@ def measure_niqe(image: npt.NDArray[np.uint8], *, data_range: float, pristine: P
     """NIQE as `niqe` gives it, and the share of the pixels (of both sizes) whose distance counted as noise."""
     _check_niqe_input(image, data_range)
     height, width = (size - size % BLOCK_PX for size in image.shape[:2])
-    with borrow_workspace(height * width + height * width // 4) as workspace:
-        grey, halved = workspace[: height * width], workspace[height * width :]
+    pixels, halved_pixels = height * width, height * width // 4
+    with borrow_workspace(halved_pixels + pixels // 8) as workspace:
+        halved, grey = workspace[:halved_pixels], workspace[halved_pixels:].view(np.uint8)
         if image.ndim == 3:
             round_grey(image.reshape(-1), image.shape[1], height, width, grey)
         else:
@@ -105,7 +106,7 @@ def measure_niqe(image: npt.NDArray[np.uint8], *, data_range: float, pristine: P
         snapped = measure_blocks(grey, height, width, BLOCK_PX, window, NOISE, sums[0])
         snapped += measure_blocks(halved, height // 2, width // 2, BLOCK_PX // 2, window, NOISE, sums[1])
         features = np.hstack([_compute_features(sums[0], BLOCK_PX), _compute_features(sums[1], BLOCK_PX // 2)])
-        return _compute_distance(features, pristine), snapped / len(workspace)
+        return _compute_distance(features, pristine), snapped / (pixels + halved_pixels)
 
 
 def _check_niqe_input(image: npt.NDArray[Any], data_range: float) -> None:

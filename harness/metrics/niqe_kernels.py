@@ -1,5 +1,7 @@
 """The passes over pixels that NIQE is made of. Images are flat arrays, row after row."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,7 +21,9 @@ MAPS = 5
 
 
 @kernel
-def round_grey(image: npt.NDArray[np.uint8], width: int, crop_height: int, crop_width: int, grey: FloatArray) -> None:
+def round_grey(
+    image: npt.NDArray[np.uint8], width: int, crop_height: int, crop_width: int, grey: npt.NDArray[np.uint8]
+) -> None:
     """MATLAB's rgb2gray on uint8, of the upper left of an RGB image: the rounding moves NIQE by up to 0.3."""
     for row in range(crop_height):
         pixels, result = image[3 * row * width :], grey[row * crop_width :]
@@ -30,7 +34,9 @@ def round_grey(image: npt.NDArray[np.uint8], width: int, crop_height: int, crop_
 
 
 @kernel
-def halve_bicubic(image: FloatArray, height: int, width: int, weights: FloatArray, halved: FloatArray) -> None:
+def halve_bicubic(
+    image: npt.NDArray[np.uint8], height: int, width: int, weights: FloatArray, halved: FloatArray
+) -> None:
     """Filter with 8 symmetric weights around every second gap of pixels, rows first; symmetric borders, even sizes."""
     room = (PITCH - CUBIC_TAPS) // 2 + 1
     strip, filtered = np.zeros((height + 2 * REACH) * PITCH), np.zeros(PITCH)
@@ -75,7 +81,7 @@ def _mirror(position: int, length: int) -> int:
 
 @kernel
 def measure_blocks(
-    grey: FloatArray, height: int, width: int, block_px: int, weights: FloatArray, noise: float, sums: FloatArray
+    grey: npt.NDArray[Any], height: int, width: int, block_px: int, weights: FloatArray, noise: float, sums: FloatArray
 ) -> int:
     """Sums over each block (blocks, MAPS, SUMS) of the normalised image, and how many pixels were snapped.
 
@@ -99,7 +105,7 @@ def measure_blocks(
 
 @kernel
 def _pad_block(
-    grey: FloatArray, height: int, width: int, top: int, left: int, block_px: int, padded: FloatArray
+    grey: npt.NDArray[Any], height: int, width: int, top: int, left: int, block_px: int, padded: FloatArray
 ) -> None:
     """A block with what the window needs around it; the image's border is repeated."""
     for i in range(block_px + 2 * REACH):
