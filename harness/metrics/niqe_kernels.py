@@ -97,8 +97,9 @@ def measure_blocks(
     for top in range(0, height, block_px):
         for left in range(0, width, block_px):
             _pad_block(grey, height, width, top, left, block_px, padded)
-            snapped += _normalise(padded, block_px, weights, noise, filtered, block)
-            _sum_maps(block, block_px, sums[number])
+            sums[number] = 0
+            snapped += _normalise(padded, block_px, weights, noise, filtered, block, sums[number, 0])
+            _sum_products(block, block_px, sums[number, 1:])
             number += 1
     return snapped
 
@@ -120,9 +121,15 @@ def _pad_block(
 
 @kernel
 def _normalise(
-    padded: FloatArray, block_px: int, weights: FloatArray, noise: float, filtered: FloatArray, block: FloatArray
+    padded: FloatArray,
+    block_px: int,
+    weights: FloatArray,
+    noise: float,
+    filtered: FloatArray,
+    block: FloatArray,
+    sums: FloatArray,
 ) -> int:
-    """Subtract the local mean and divide by the local deviation plus 1; how many pixels were snapped.
+    """Subtract the local mean and divide by the local deviation plus 1, with sums; how many pixels were snapped.
 
     Row i of the block is row i + 1 of `block`, columns from 1 on; its last row is row 0 too, and on both sides stands
     the column of the other side.
@@ -132,7 +139,7 @@ def _normalise(
         _filter_rows(padded[i * PITCH :], block_px + 2 * REACH, weights, filtered)
         at = (i + 1) * PITCH + 1
         middle = padded[(i + REACH) * PITCH + REACH :]
-        snapped += _normalise_row(filtered, middle, block_px, weights, noise, block[at:])
+        snapped += _normalise_row(filtered, middle, block_px, weights, noise, block[at:], sums)
         block[at - 1] = block[at + block_px - 1]
         block[at + block_px] = block[at]
     block[:PITCH] = block[block_px * PITCH :]
@@ -155,9 +162,17 @@ def _filter_rows(padded: FloatArray, columns: int, weights: FloatArray, filtered
 
 @kernel
 def _normalise_row(
-    filtered: FloatArray, middle: FloatArray, count: int, weights: FloatArray, noise: float, normalised: FloatArray
+    filtered: FloatArray,
+    middle: FloatArray,
+    count: int,
+    weights: FloatArray,
+    noise: float,
+    normalised: FloatArray,
+    sums: FloatArray,
 ) -> int:
     snapped = 0
+    magnitude, left, right = 0.0, 0.0, 0.0
+    negatives, positives = 0, 0
     for j in range(count):
         mean, power = 0.0, 0.0
         for k in range(TAPS):
@@ -167,35 +182,46 @@ def _normalise_row(
         # where the whole window is black nothing was rounded: the distance is truly 0, as released
         is_noise = (abs(distance) < noise) & (mean != 0)
         snapped += is_noise
-        normalised[j] = (-noise if is_noise else distance) / (np.sqrt(abs(power - mean * mean)) + 1)
-    return snapped
-
-
-@kernel
-def _sum_maps(block: FloatArray, block_px: int, sums: FloatArray) -> None:
-    sums[:] = 0
-    for i in range(block_px):
-        above, here = block[i * PITCH :], block[(i + 1) * PITCH :]
-        _add_row(here[1:], here[1:], block_px, False, sums[0])
-        _add_row(here[1:], here, block_px, True, sums[1])
-        _add_row(here[1:], above[1:], block_px, True, sums[2])
-        _add_row(here[1:], above, block_px, True, sums[3])
-        _add_row(here[1:], above[2:], block_px, True, sums[4])
-
-
-@kernel
-def _add_row(row: FloatArray, neighbours: FloatArray, count: int, as_products: bool, sums: FloatArray) -> None:
-    """Add the sums of a row of pixels, or of their products with their neighbours."""
-    magnitude, left, right = 0.0, 0.0, 0.0
-    negatives, positives = 0, 0
-    for j in range(count):
-        value = row[j] * neighbours[j] if as_products else row[j]
+        value = (-noise if is_noise else distance) / (np.sqrt(abs(power - mean * mean)) + 1)
+        normalised[j] = value
+        # the sums stand here since the processor takes them while it divides
         below, above = min(value, 0.0), max(value, 0.0)
         magnitude += above - below
         left += below * below
         right += above * above
         negatives += value < 0
         positives += value > 0
+    _add(magnitude, left, right, negatives, positives, sums)
+    return snapped
+
+
+@kernel
+def _sum_products(block: FloatArray, block_px: int, sums: FloatArray) -> None:
+    for i in range(block_px):
+        above, here = block[i * PITCH :], block[(i + 1) * PITCH :]
+        _sum_products_of_row(here[1:], here, block_px, sums[0])
+        _sum_products_of_row(here[1:], above[1:], block_px, sums[1])
+        _sum_products_of_row(here[1:], above, block_px, sums[2])
+        _sum_products_of_row(here[1:], above[2:], block_px, sums[3])
+
+
+@kernel
+def _sum_products_of_row(row: FloatArray, neighbours: FloatArray, count: int, sums: FloatArray) -> None:
+    magnitude, left, right = 0.0, 0.0, 0.0
+    negatives, positives = 0, 0
+    for j in range(count):
+        value = row[j] * neighbours[j]
+        below, above = min(value, 0.0), max(value, 0.0)
+        magnitude += above - below
+        left += below * below
+        right += above * above
+        negatives += value < 0
+        positives += value > 0
+    _add(magnitude, left, right, negatives, positives, sums)
+
+
+@kernel
+def _add(magnitude: float, left: float, right: float, negatives: int, positives: int, sums: FloatArray) -> None:
     sums[0] += magnitude
     sums[1] += left
     sums[2] += right
