@@ -90,8 +90,9 @@ def collect(niqe_model: Path | None) -> tuple[list[Entry], list[str]]:
     """Everything that can be measured here, and sentences on what cannot."""
     hd, patches = make_pairs()
     entries, missing = [], []
-    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia, list_piq]
-    peers += [list_torchmetrics, list_pytorch_msssim, list_pyiqa, list_basicsr, list_scikit_video]
+    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia]
+    peers += [list_pyiqa]  # first of those that need torchvision, which it makes importable
+    peers += [list_piq, list_torchmetrics, list_pytorch_msssim, list_basicsr, list_scikit_video]
     peers += [list_tensorflow]  # last: torch and torchvision crash when they are loaded after it
     for peer in peers:
         try:

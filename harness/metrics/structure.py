@@ -128,8 +128,8 @@ def _advance(strip: FloatArray, size: tuple[int, int], corner: tuple[int, int]) 
     strip[: first * PITCH] = strip[(ROWS - first) * PITCH : ROWS * PITCH]
     if columns < PITCH:
         for row in range(first, last):
-            strip[row * PITCH + columns : (row + 1) * PITCH] = 0
-    strip[max(first, last) * PITCH : ROWS * PITCH] = 0
+            strip[row * PITCH + columns : row * PITCH + min(PITCH, columns + 3 * TAPS)] = 0
+    strip[max(first, last) * PITCH : min(ROWS, max(first, last) + TAPS) * PITCH] = 0
     return first, last, columns
 
 
