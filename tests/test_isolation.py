@@ -85,7 +85,8 @@ def test_the_child_knows_nothing_of_the_parents_environment(monkeypatch: pytest.
         folder = str(Path(f"/proc/{process.pid}/cwd").readlink())
     environment = dict(line.split("=", 1) for line in lines if line)
     assert environment.keys() == {
-        "PATH", "PYTHONPATH", "HOME", "TMPDIR", "LC_ALL", "ORT_DISABLE_TELEMETRY", "PYTHONDONTWRITEBYTECODE"
+        "PATH", "PYTHONPATH", "HOME", "TMPDIR", "LC_ALL", "ORT_DISABLE_TELEMETRY", "PYTHONDONTWRITEBYTECODE",
+        "OPENBLAS_NUM_THREADS",
     }  # fmt: skip
     assert environment["HOME"] == environment["TMPDIR"] == folder
     assert environment["PATH"] == os.defpath
