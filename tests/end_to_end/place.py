@@ -13,6 +13,11 @@ import onnx
 ROOT = Path(__file__).parent.parent.parent
 TINY = ("--challenge", "challenge/tiny.toml", "--dataset", "pictures")
 
+WARNINGS = (
+    *("-W", "error::ResourceWarning"),
+    *("-W", "ignore::ResourceWarning:importlib._bootstrap_external"),  # Python's own, where a signal ends an import
+)
+
 
 class Place:
     """A working folder, and `python -m harness` in it as a process of its own."""
@@ -31,7 +36,7 @@ class Place:
         self, *arguments: str | Path, stdout: IO[str] | int = subprocess.PIPE, ignoring: int | None = None
     ) -> subprocess.Popen[str]:
         """Start a command; a resource that is never closed shows as a traceback on stderr."""
-        command = [sys.executable, "-W", "error::ResourceWarning", "-m", "harness", *map(str, arguments)]
+        command = [sys.executable, *WARNINGS, "-m", "harness", *map(str, arguments)]
 
         def handle_signals() -> None:
             # a shell that runs the tests in the background has them ignore it, and their children too
