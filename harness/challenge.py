@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from harness.errors import ChallengeError, UsageError, quote
+from harness.metrics.mos_proxy import check_pairs
 from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
@@ -83,6 +84,9 @@ class MosCalibration(_Part, frozen=True):
     note: Text
     pairs: Annotated[tuple[MosPair, ...], msgspec.Meta(min_length=3)]
 
+    def __post_init__(self) -> None:
+        check_pairs([(pair.niqe, pair.mos) for pair in self.pairs])
+
 
 class Phase(_Part, frozen=True):
     """The score formulas of a phase by score name; label and note go into every report that shows them."""
@@ -127,8 +131,12 @@ def read_challenge(name_or_path: str | Path) -> Challenge:
     path = _find_file(name_or_path)
     table = _read_table(path)
     match table.get("mos"):
-        case {"calibration": str(name), **others} if not others:
+        case {"calibration": str(name), **others} if name and not others:
             table["mos"] = msgspec.to_builtins(read_calibration(path.parent / name))
+        case {"calibration": _}:
+            raise ChallengeError(
+                f"{path}: calibration at [mos] is the path of a file, and all that [mos] then holds; correct it."
+            )
     challenge = _convert(path, table, Challenge)
     _check_formulas(path, challenge)
     return challenge
@@ -141,9 +149,11 @@ def read_calibration(path: Path) -> MosCalibration:
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise ChallengeError(f"{path}: cannot be read: it is no file; name a TOML file that is there.")
         table: dict[str, Any] = msgspec.toml.decode(path.read_bytes())
     except OSError as error:
-        raise ChallengeError(f"{path}: cannot be read: {error.strerror}; name a challenge's TOML file.") from None
+        raise ChallengeError(f"{path}: cannot be read: {error.strerror}; name a TOML file that is there.") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ChallengeError(f"{path}: not valid TOML: {quote(error)}; correct it there.") from None
     return table

@@ -298,9 +298,9 @@ def validate(
 
 @app.command()
 def metric(
-    name: Annotated[str, typer.Argument(help="psnr, ssim, ms_ssim or niqe.")],
+    name: Annotated[str, typer.Argument(help="psnr, ssim, ms_ssim, niqe, or pyiqa:NAME for a metric of pyiqa.")],
     image: Annotated[Path, typer.Argument(help="The image to judge.")],
-    target: Annotated[Path | None, typer.Argument(help="What it should look like, for all but niqe.")] = None,
+    target: Annotated[Path | None, typer.Argument(help="What it should look like, where the metric compares.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="The convention; `harness list` names them. By default the first that has it.")
     ] = None,
@@ -330,7 +330,6 @@ def fit_mos_pairs(
     from harness.calibration import calibrate
 
     out.print(*calibrate(pairs, calibration, image_set=image_set), sep="\n", markup=False)
-    out.print(f'Written: {calibration}. In a challenge: mos = {{ calibration = "{calibration.name}" }}', markup=False)
 
 
 @app.command()

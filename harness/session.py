@@ -255,7 +255,7 @@ def measure_files(
         raise UsageError(
             f"{metric.label} {'compares IMAGE with a TARGET' if metric.needs_target else 'takes no TARGET'}."
         )
-    profile = profile or choose_profile(name)
+    profile = choose_profile(name) if profile is None else profile
     preparation = find_preparation(profile, name)
     images: list[np.ndarray] = [read_image(path) for path in (image, target) if path is not None]
     compute = metric.compute
@@ -265,4 +265,6 @@ def measure_files(
         prepared = [prepare_image(image, preparation) for image in images]
         return compute(*prepared, data_range=preparation.data_range, **preparation.options), profile
     except ValueError as error:
-        raise DataError(f"{metric.label} of {' and '.join(str(p) for p in (image, target) if p)}: {error}") from None
+        border = f" (without its border of {preparation.border_px} pixels)" if preparation.border_px else ""
+        files = " and ".join(str(path) for path in (image, target) if path)
+        raise DataError(f"{metric.label} of {files}{border}: {error}") from None

@@ -51,6 +51,24 @@ def test_missing_weights_are_one_sentence(monkeypatch):
         get_metric("pyiqa:lpips")
 
 
+def test_what_pyiqa_cannot_compute_is_a_value_error():
+    small = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"pyiqa's ssim cannot be computed \(.*[Kk]ernel size"):
+        get_metric("pyiqa:ssim").compute(small, small, data_range=255)
+
+
+def test_what_pyiqa_says_of_downloads_is_not_output(monkeypatch, capsys):
+    create = import_pyiqa().create_metric
+
+    def talk(name, device):
+        sys.stdout.write("Downloading\n")
+        return create(name, device=device)
+
+    monkeypatch.setattr(import_pyiqa(), "create_metric", talk)
+    get_metric("pyiqa:psnr")
+    assert capsys.readouterr() == ("", "Downloading\n")
+
+
 def test_missing_pyiqa_says_how_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyiqa", None)
     with pytest.raises(UsageError, match="pip install"):

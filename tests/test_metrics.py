@@ -62,6 +62,21 @@ def test_shape_must_be_an_image(metric: Metric, shape: tuple[int, ...]):
 
 
 @for_each_pair_metric
+@pytest.mark.parametrize(("dtype", "value"), [(np.float64, 1e300), (np.float64, -1e200)])
+def test_squares_must_be_finite(metric: Metric, dtype: type, value: float):
+    large = np.full((16, 16, 3), value, dtype)
+    with pytest.raises(ValueError, match=r"finite squares, got 1e\+\d00"):
+        metric.compute(large, np.zeros_like(large), data_range=255)
+
+
+@for_each_pair_metric
+@pytest.mark.parametrize("data_range", [1e300, 10**400, 1e-300])
+def test_square_of_the_range_must_be_finite(metric: Metric, data_range: float):
+    with pytest.raises(ValueError, match="data_range must be a finite number above 0"):
+        metric.compute(IMAGE, IMAGE, data_range=data_range)
+
+
+@for_each_pair_metric
 def test_images_must_be_arrays(metric: Metric):
     with pytest.raises(ValueError, match="target must be a numpy array, got list"):
         metric.compute(IMAGE, IMAGE.tolist(), data_range=1)

@@ -61,7 +61,7 @@ def test_a_target_is_n_over_255_in_float32() -> None:
 
 
 def test_a_border_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"image must be larger than its border of 4 pixels, got shape \(8, 20, 3\)"):
+    with pytest.raises(ValueError, match=r"image must be larger than two borders of 4 pixels, got shape \(8, 20, 3\)"):
         prepare_image(np.zeros((8, 20, 3), np.uint8), Preparation(border_px=4))
 
 

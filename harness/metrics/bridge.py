@@ -1,5 +1,6 @@
 """Any metric of pyiqa, as `pyiqa:NAME`: values of another library, for what this package does not define itself."""
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError, UsageError, quote
 from harness.metrics.checks import check_data_range, check_finite, check_image, check_pair
 
 PREFIX = "pyiqa:"
@@ -24,7 +25,8 @@ def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
     if name not in pyiqa.list_models():
         raise UsageError(f"pyiqa knows no metric {name!r}; `pyiqa -ls` lists those it knows.")
     try:
-        model = pyiqa.create_metric(name, device="cpu")
+        with contextlib.redirect_stdout(sys.stderr):  # where it says what it downloads
+            model = pyiqa.create_metric(name, device="cpu")
     except OSError as error:
         raise DataError(f"the weights of pyiqa's {name} cannot be had here ({error}).") from error
 
@@ -33,7 +35,10 @@ def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
         images = (check_image(output, "output"),) if target is None else check_pair(output, target)
         for label, image in zip(("output", "target"), images, strict=False):
             check_finite(image, label)
-        return float(model(*(to_tensor(image / scale) for image in images)))
+        try:
+            return float(model(*(to_tensor(image / scale) for image in images)))
+        except Exception as error:  # what it raises for an image that is too small depends on the metric
+            raise ValueError(f"pyiqa's {name} cannot be computed ({quote(error)})") from error
 
     return compute, not model.lower_better, model.metric_mode == "FR"
 

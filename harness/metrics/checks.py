@@ -1,6 +1,5 @@
 """The input checks that every metric shares. Each failure is a ValueError that names the argument and its value."""
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -13,9 +12,9 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32] | FloatArray
 
 
 def check_data_range(data_range: float) -> float:
-    """The data range as a float: a finite number above 0 (ValueError otherwise)."""
+    """The data range as a float: a number above 0 whose square is one too (ValueError otherwise)."""
     is_number = isinstance(data_range, Real) and not isinstance(data_range, bool)
-    if not is_number or not math.isfinite(data_range) or data_range <= 0:
+    if not is_number or not 1e-100 < data_range < 1e100:
         msg = f"data_range must be a finite number above 0 (255 for 8 bits, 1 for [0, 1]), got {data_range!r}"
         raise ValueError(msg)
     return float(data_range)
@@ -59,3 +58,11 @@ def check_finite(image: npt.NDArray[Any], name: str) -> None:
     if not finite.all():
         position = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise ValueError(f"{name} must be finite, got {image[position]} at {position}")
+
+
+def check_overflow(output: npt.NDArray[Any], target: npt.NDArray[Any]) -> None:
+    """Raise ValueError for what made sums overflow: a value that is not finite, or else one whose square is not."""
+    check_finite(output, "output")
+    check_finite(target, "target")
+    largest = max(float(np.abs(image).max()) for image in (output, target))
+    raise ValueError(f"output and target must hold values with finite squares, got {largest:g}")

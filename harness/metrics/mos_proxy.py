@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from harness.metrics.checks import FloatArray
 
 RESAMPLES = 5000
 SEED = 2018
+LARGEST = 1e6
+"""No NIQE and no scale of opinions comes near it."""
+LEAST_RANGE = 1e-6
+"""What NIQE of the same photo differs by between machines is not far below."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,10 @@ class MosFit:
 def fit_mos(pairs: Sequence[tuple[float, float]]) -> MosFit:
     """Fit the line through pairs of (NIQE, MOS).
 
-    Raises ValueError for fewer than three pairs, values that are not finite, and pairs that share one NIQE.
+    Raises ValueError as `check_pairs` does.
     Source: after the challenge paper, which uses "a linear mapping of the NIQE index" without giving it.
     """
-    niqe, mos = _check_pairs(pairs)
+    niqe, mos = check_pairs(pairs)
     niqe_offset, mos_offset = niqe - niqe.mean(), mos - mos.mean()
     niqe_power, mos_power = float(niqe_offset @ niqe_offset), float(mos_offset @ mos_offset)
     slope = float(niqe_offset @ mos_offset) / niqe_power
@@ -51,7 +55,12 @@ def fit_mos(pairs: Sequence[tuple[float, float]]) -> MosFit:
     )
 
 
-def _check_pairs(pairs: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
+def check_pairs(pairs: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
+    """NIQE and MOS of pairs that have a line.
+
+    Raises ValueError for fewer than three pairs, values that are not finite or beyond LARGEST, a negative NIQE, and
+    pairs that share one NIQE.
+    """
     if len(pairs) < 3:
         raise ValueError(
             f"pairs must hold at least three (NIQE, MOS), got {len(pairs)}: a line has no error below that"
@@ -61,7 +70,11 @@ def _check_pairs(pairs: Sequence[tuple[float, float]]) -> tuple[FloatArray, Floa
         raise ValueError(f"pairs must hold (NIQE, MOS), got shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"pairs must be finite, got {pairs!r}")
-    if np.ptp(values[:, 0]) == 0:
+    if np.abs(values).max() > LARGEST:
+        raise ValueError(f"pairs must lie within {LARGEST:g} of 0, got {values.flat[np.abs(values).argmax()]:g}")
+    if values[:, 0].min() < 0:
+        raise ValueError(f"pairs must have no NIQE below 0, which is a distance, got {values[:, 0].min():g}")
+    if np.ptp(values[:, 0]) < LEAST_RANGE:
         raise ValueError(f"pairs must differ in NIQE, got {values[0, 0]} in all of them")
     return values[:, 0], values[:, 1]
 
@@ -120,7 +133,7 @@ def predict_mos(
     known = np.array(fit.pairs)[:, 0]
     offset = x - known.mean()
     error = fit.residual_std * np.sqrt(1 + 1 / len(known) + offset**2 / np.square(known - known.mean()).sum())
-    half_width = stats.t.ppf(0.975, len(known) - 2) * error
+    half_width = special.stdtrit(len(known) - 2, 0.975) * error
     value = fit.intercept + fit.slope * x
     low, high = value - half_width, value + half_width
     return (value, low, high) if isinstance(niqe, np.ndarray) else (float(value), float(low), float(high))

@@ -36,7 +36,7 @@ def ms_ssim(
     pixels at least. per_channel=True, as tf.image.ssim_multiscale: the product of each channel by itself, a negative
     term being 0, and then the mean of the channels.
 
-    Raises ValueError for a wrong shape, dtype, data range, a smaller image or a value that is not finite.
+    Raises ValueError for a wrong shape, dtype, data range, a smaller image or a value whose square is not finite.
     Source: https://github.com/aiff22/ai-challenge, ssim.py, which is msssim.py of the TensorFlow models repository
     after Wang, Simoncelli, Bovik 2003, https://doi.org/10.1109/ACSSC.2003.1292216.
     """

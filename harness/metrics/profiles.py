@@ -137,7 +137,7 @@ def prepare_image(image: npt.NDArray[Any], preparation: Preparation) -> npt.NDAr
     if preparation.border_px:
         border = preparation.border_px
         if min(image.shape[:2]) <= 2 * border:
-            raise ValueError(f"image must be larger than its border of {border} pixels, got shape {image.shape}")
+            raise ValueError(f"image must be larger than two borders of {border} pixels, got shape {image.shape}")
         image = image[border:-border, border:-border]
     if preparation.quantize:
         image = quantize(image)

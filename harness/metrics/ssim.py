@@ -19,7 +19,7 @@ def ssim(output: npt.NDArray[Any], target: npt.NDArray[Any], *, data_range: floa
     `data_range` states. Gaussian window of 11 pixels with sigma 1.5, only where it lies wholly inside the image,
     K1 0.01, K2 0.03, biased variances; the mean is over all positions and channels. No downsampling beforehand.
 
-    Raises ValueError for a wrong shape, dtype, data range, a smaller image or a value that is not finite.
+    Raises ValueError for a wrong shape, dtype, data range, a smaller image or a value whose square is not finite.
     Source: Wang, Bovik, Sheikh, Simoncelli 2004, https://doi.org/10.1109/TIP.2003.819861.
     """
     checked_output, checked_target = check_pair(output, target)

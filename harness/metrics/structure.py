@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.metrics.checks import FloatArray, Pixels, check_finite
+from harness.metrics.checks import FloatArray, Pixels, check_overflow
 from harness.metrics.compiled import borrow_workspace, kernel
 
 TAPS = 11
@@ -53,7 +53,7 @@ def measure_structure(output: Pixels, target: Pixels, *, data_range: float, wind
     Sum and difference of the images hold the same statistics as the two with four filtered maps in place of five, lose
     less to cancellation, and make the result symmetric and 1 for identical images to the last bit.
 
-    Raises ValueError for a value that is not finite.
+    Raises ValueError for a value whose square is not finite.
     """
     height, width = output.shape[:2]
     channels = output.size // (height * width)
@@ -65,8 +65,7 @@ def measure_structure(output: Pixels, target: Pixels, *, data_range: float, wind
         images, shape = (output.reshape(-1), target.reshape(-1)), (height, width, channels)
         _measure(images, shape, (windows.weights, windows.sizes), constants, workspace, terms)
     if not np.isfinite(terms).all():
-        check_finite(output, "output")
-        check_finite(target, "target")
+        check_overflow(output, target)
     return terms
 
 

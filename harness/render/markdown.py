@@ -225,6 +225,6 @@ def describe_quality(board: Board) -> Iterable[str]:
     line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
     yield (
         f"**MOS (est.)**: nobody was asked for an opinion on these outputs. MOS = {line} is the straight line through "
-        f"published pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. "
+        f"the pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. "
         f"Outside NIQE {low:.2f} to {high:.2f} it is an extrapolation. {escape(challenge.mos.note)}"
     )
