@@ -24,18 +24,25 @@ from harness.statistics import (
     RESAMPLES,
     SEED,
     Array,
+    Blocks,
     is_noisy,
     measure_width,
     percentile_interval,
+    rank_samples,
     resample_means,
     resample_times,
+    share_first_place,
     summarise_times,
 )
 
 
 @dataclass(frozen=True)
 class Board:
-    """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`."""
+    """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`.
+
+    Beside those columns it has `rank`, NaN without a score, and for each score S the probability `S_first` that the
+    submission's is the highest. Images are drawn alike for all submissions, so what is hard for all sets none apart.
+    """
 
     dataset: str
     dataset_note: str
@@ -128,10 +135,26 @@ def restrict_quality(quality: Quality, images: Sequence[str], split: str) -> Qua
 def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge, phase: Phase) -> Board:
     """Rank by the phase's first score; rows without scores come last, by name."""
     fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
-    frame = pd.DataFrame([build_row(record, quality, challenge, phase, fit) for record, quality in entries])
+    times = pool_times([record for record, _ in entries])
+    rows, scores = [], {}
+    for record, quality in entries:
+        name = record.submission.name
+        estimates = estimate_figures(record, quality, challenge, phase, fit, times.get(name))
+        rows.append(build_row(record, quality, challenge, phase, estimates))
+        scores[name] = {score: estimates[score].draws for score in phase.scores if score in estimates}
     first = next(iter(phase.scores))
-    frame = frame.sort_values([first, "submission"], ascending=[False, True], na_position="last", ignore_index=True)
-    frame.insert(0, "rank", frame[first].rank(method="min", ascending=False))
+    frame = pd.DataFrame(rows).sort_values(
+        [first, "submission"], ascending=[False, True], na_position="last", ignore_index=True
+    )
+    frame.insert(0, "rank", math.nan)
+    for score in phase.scores:
+        ranked = frame["submission"].map(lambda name, score=score: score in scores[name])
+        frame[f"{score}_first"] = math.nan
+        if ranked.any():
+            draws = np.array([scores[name][score] for name in frame["submission"][ranked]])
+            frame.loc[ranked, f"{score}_first"] = share_first_place(draws)
+            if score == first:
+                frame.loc[ranked, "rank"] = rank_samples(draws)
     quality = entries[0][1]
     return Board(
         dataset=quality.dataset,
@@ -147,17 +170,51 @@ def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge,
     )
 
 
-def build_row(record: Record, quality: Quality, challenge: Challenge, phase: Phase, fit: MosFit) -> dict[str, Any]:
+def pool_times(records: Sequence[Record]) -> dict[str, tuple[Blocks, Blocks]]:
+    """Blocks of the baseline's and the submission's runs by submission.
+
+    Copies of one file are one model: each has the blocks of all, so that noise tells none of them apart.
+    """
+    keys = {
+        record.submission.name: (record.submission.sha256 or record.submission.name, timing.device, timing.threads)
+        for record in records
+        if (timing := record.timing) is not None
+    }
+    timings = {record.submission.name: record.timing for record in records}
+    pooled: dict[str, tuple[Blocks, Blocks]] = {}
+    for name, key in keys.items():
+        copies = [timings[other] for other in sorted(keys) if keys[other] == key]
+        pooled[name] = (
+            [block for timing in copies if timing for block in timing.baseline_samples_ns],
+            [block for timing in copies if timing for block in timing.samples_ns],
+        )
+    return pooled
+
+
+def estimate_figures(
+    record: Record,
+    quality: Quality,
+    challenge: Challenge,
+    phase: Phase,
+    fit: MosFit,
+    times: tuple[Blocks, Blocks] | None,
+) -> dict[str, Estimate]:
+    """Quality, MOS, times and scores of one submission, as far as they were measured."""
+    estimates = estimate_quality(quality, challenge)
+    if "niqe" in estimates:
+        estimates["mos"] = estimate_mos(estimates["niqe"], fit, record.submission.name)
+    if times is not None:
+        estimates |= estimate_times(*times)
+    return estimates | estimate_scores(phase, estimates)
+
+
+def build_row(
+    record: Record, quality: Quality, challenge: Challenge, phase: Phase, estimates: Mapping[str, Estimate]
+) -> dict[str, Any]:
     """All figures of one submission; X_low and X_high beside X are its 95 % interval.
 
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
-    estimates = estimate_quality(quality, challenge)
-    if "niqe" in estimates:
-        estimates["mos"] = estimate_mos(estimates["niqe"], fit)
-    if record.timing is not None:
-        estimates |= estimate_times(record.timing)
-    estimates |= estimate_scores(phase, estimates)
     quality_names = [name for metric in challenge.metrics for name in list_values(metric.name)]
     names = [*quality_names, "mos", "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
@@ -212,20 +269,24 @@ def tabulate_values(images: Sequence[ImageScore], names: Sequence[str], challeng
     return np.array([[challenge.infinite_psnr_db if value is None else value for value in row] for row in rows])
 
 
-def estimate_mos(niqe: Estimate, fit: MosFit) -> Estimate:
-    """MOS by the fit; its samples carry the spread of NIQE and the fit's own error (Student's t)."""
+def estimate_mos(niqe: Estimate, fit: MosFit, name: str) -> Estimate:
+    """MOS by the fit; its samples carry the spread of NIQE and the fit's own error (Student's t).
+
+    name, the submission's, seeds the order of the latter: the errors of two submissions count as independent, though
+    the line, which is the smaller part of them, is the same.
+    """
     freedom = len(fit.pairs) - 2
     value, low, high = predict_mos(fit, niqe.value)
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)
     # evenly spaced quantiles in random order: the tails of few pairs are too heavy to leave to chance
-    levels = (np.random.default_rng(SEED).permutation(RESAMPLES) + 0.5) / RESAMPLES
+    levels = (np.random.default_rng([SEED, *name.encode()]).permutation(RESAMPLES) + 0.5) / RESAMPLES
     return Estimate(value, fit.intercept + fit.slope * niqe.draws + error * stats.t.ppf(levels, freedom))
 
 
-def estimate_times(timing: Timing) -> dict[str, Estimate]:
+def estimate_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> dict[str, Estimate]:
     """Time, the baseline's time in the same blocks (ms), and how many times faster than it."""
-    baseline_ms, time_ms = (t / 1e6 for t in summarise_times(timing.baseline_samples_ns, timing.samples_ns))
-    draws = resample_times(timing.baseline_samples_ns, timing.samples_ns) / 1e6
+    baseline_ms, time_ms = (t / 1e6 for t in summarise_times(baseline_samples_ns, samples_ns))
+    draws = resample_times(baseline_samples_ns, samples_ns) / 1e6
     return {
         "baseline_time": Estimate(baseline_ms, draws[:, 0]),
         "time": Estimate(time_ms, draws[:, 1]),
@@ -239,7 +300,7 @@ def summarise_timing(timing: Timing) -> dict[str, Any]:
     width is that of the speed-up's interval as a part of it. CPU times are those of all threads together, NaN where
     the device is no CPU.
     """
-    estimates = estimate_times(timing)
+    estimates = estimate_times(timing.baseline_samples_ns, timing.samples_ns)
     row: dict[str, Any] = {"cpu_time": math.nan, "cpu_speed_up": math.nan}
     if timing.device == "cpu":
         baseline_ms, cpu_ms = (t / 1e6 for t in summarise_times(timing.baseline_cpu_ns, timing.cpu_ns))

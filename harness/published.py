@@ -185,7 +185,7 @@ def measure(record: Record, challenge: Challenge) -> dict[str, float]:
         estimates = estimate_quality(quality, challenge)
         row |= estimates["niqe"].fields("photo_niqe") if "niqe" in estimates else {}
     if record.timing is not None:
-        times = estimate_times(record.timing)
+        times = estimate_times(record.timing.baseline_samples_ns, record.timing.samples_ns)
         own, speed_up = times["time"], times["speed_up"]
         row |= own.fields("own_time_ms")
         row |= Estimate(1 / speed_up.value, 1 / speed_up.draws).fields("own_time_ratio")

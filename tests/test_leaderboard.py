@@ -1,6 +1,6 @@
 """Boards: which records stand on which, and that every figure follows from the samples."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import msgspec
@@ -140,6 +140,40 @@ def test_test_phase_scores_the_estimated_mos(challenge: Challenge) -> None:
         build_boards([make_record()], challenge, phase="tset")
 
 
+def test_copies_of_one_file_share_their_rank_and_the_first_place(challenge: Challenge) -> None:
+    copies = [make_record(name, ms=ms, sha256="c" * 64, seed=1) for name, ms in (("one", 100.0), ("two", 104.0))]
+    (board,) = build_boards([*copies, make_record("other", psnr=15.0)], challenge)
+    rows = get_rows(board)
+    for score in "ABC":
+        assert [rows[name][f"{score}_first"] for name in ("one", "two", "other")] == [0.5, 0.5, 0]
+        assert rows["one"][score] == rows["two"][score]
+    assert [rows[name]["rank"] for name in ("one", "two", "other")] == [1, 1, 3]
+    assert rows["one"]["time"] == rows["two"]["time"] == pytest.approx(102, rel=2e-3)
+    apart = build_boards([copies[0], replace(copies[1], submission=make_record("two").submission)], challenge)[0]
+    assert get_rows(apart)["two"]["time"] == pytest.approx(104, rel=2e-3)
+
+
+def test_rows_that_the_images_cannot_tell_apart_share_a_rank(challenge: Challenge) -> None:
+    sure = make_record("sure", pairs=make_pairs(ALL, seed=1, psnr=22.0))
+    images = {pair.image: pair.values for pair in sure.quality.pairs}
+
+    def shift(name: str, by_image: Callable[[int], float]) -> Record:
+        shifted = {
+            image: {"psnr": values["psnr"] + by_image(number)} for number, (image, values) in enumerate(images.items())
+        }
+        return replace_values(make_record(name, pairs=sure.quality.pairs), shifted)
+
+    worse, level = shift("worse", lambda _: -0.05), shift("level", lambda number: 0.5 if number % 2 else -0.52)
+    (board,) = build_boards([level, worse, sure], challenge)
+    rows = get_rows(board)
+    # far inside the interval of each, but the same on every image: no doubt about that one
+    assert rows["sure"]["A_high"] - rows["sure"]["A_low"] > 10 * (rows["sure"]["A"] - rows["worse"]["A"])
+    assert {name: row["rank"] for name, row in rows.items()} == {"sure": 1, "level": 1, "worse": 3}
+    assert rows["worse"]["A_first"] < 0.35
+    assert rows["sure"]["A_first"] > rows["level"]["A_first"] > 0.2
+    assert sum(row["A_first"] for row in rows.values()) == pytest.approx(1)
+
+
 def test_ranks_follow_the_first_score(challenge: Challenge) -> None:
     records = [
         make_record("worst", psnr=20.0),
@@ -244,7 +278,7 @@ def test_mos_interval_grows_with_the_spread_of_niqe(challenge: Challenge) -> Non
     widths = []
     for photos in ((7.0, 7.0), (3.0, 11.0)):
         niqe = estimate_quality(make_record(photos=photos).quality, challenge)["niqe"]
-        fields = estimate_mos(niqe, fit).fields("mos")
+        fields = estimate_mos(niqe, fit, "alpha").fields("mos")
         widths.append(fields["mos_high"] - fields["mos_low"])
     assert widths[1] > 2 * widths[0]
 

@@ -11,8 +11,10 @@ from harness.statistics import (
     is_noisy,
     measure_width,
     percentile_interval,
+    rank_samples,
     resample_means,
     resample_times,
+    share_first_place,
     summarise_times,
 )
 
@@ -133,3 +135,27 @@ def test_faulty_blocks(baseline: list[list[int]], own: list[list[int]], expected
 def test_faulty_values(values: list[float]) -> None:
     with pytest.raises(ValueError, match="values must be"):
         mean_interval(values)
+
+
+# --- ranks
+
+
+def test_first_place_is_shared_by_how_often_it_is_held() -> None:
+    samples = np.array([[3.0, 1.0, 2.0, 5.0], [1.0, 3.0, 2.0, 1.0], [0.0, 0.0, 2.0, 0.0]])
+    np.testing.assert_allclose(share_first_place(samples), [(2 + 1 / 3) / 4, (1 + 1 / 3) / 4, 1 / 12], rtol=1e-15)
+
+
+def test_a_rank_is_shared_until_the_difference_is_sure() -> None:
+    noise = np.random.default_rng(1).normal(size=(3, 100_000))
+    # the first two differ by 1.5, the first and the third by 4 standard deviations of the difference, the next two by 1
+    values = np.array([0.0, -1.5, -4.0, -5.0]) * math.sqrt(2)
+    samples = values[:, np.newaxis] + np.vstack([noise, noise[:1]])
+    assert rank_samples(samples[:3]) == [1, 1, 3]
+    assert rank_samples(samples[[0, 3]]) == [1, 2]
+    assert rank_samples(samples[[0, 0, 1]]) == [1, 1, 1]
+
+
+def test_the_bound_is_that_of_a_95_percent_interval() -> None:
+    difference = np.random.default_rng(2).normal(size=100_000)
+    for mean, ranks in ((1.90, [1, 1]), (2.02, [1, 2])):  # 1.96 standard deviations
+        assert rank_samples(np.stack([difference + mean, np.zeros(100_000)])) == ranks

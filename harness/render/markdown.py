@@ -76,6 +76,7 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
     cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
+    cells["P(first) (%)"] = format_number(row[f"{next(iter(board.phase.scores))}_first"], 1, divisor=0.01)
     for name in (metric.name for metric in board.challenge.metrics):
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
         cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
@@ -203,6 +204,14 @@ def describe_quality(board: Board) -> Iterable[str]:
         "both. They say how much other images could change a value. All submissions see the same images, so a "
         "difference between two is more certain than their intervals suggest. A single image gives no interval: ± 0 "
         "then means that nothing is known."
+    )
+    first = escape(next(iter(board.phase.scores)))
+    yield (
+        f"**Ranks**, by Score {first}: a submission shares the rank of the best one of that rank unless the data tell "
+        "the two apart: on the same resampled images for both, the better one has the higher score in more than 97.5 % "
+        "of the resamples. The last of a rank may be as close to the first of the next one. "
+        f"**P(first)** says in how many its Score {first} is the highest of all; ties are shared "
+        "equally. Copies of one file are one model, with the times of all of them."
     )
     yield (
         "**PSNR**, **MS-SSIM** and other metrics with a target: the mean over the split's pairs. An infinite PSNR "
