@@ -220,6 +220,29 @@ def leaderboard(
 
 
 @app.command()
+def export(
+    format_name: Annotated[str, typer.Option("--format", help="csv, json, latex or parquet.")] = "csv",
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="A file; without one, standard output.", parser=read_path, metavar="FILE"),
+    ] = None,
+    challenge: ChallengeName = "pirm2018b",
+    dataset: DatasetName = None,
+    reports: ReportsDir = REPORTS,
+    phase: PhaseName = "validation",
+) -> None:
+    """Hand the leaderboard's figures to other programs: all with intervals, or a table for a paper."""
+    from harness.challenge import read_challenge
+    from harness.export import export_boards
+    from harness.reporting import choose_dataset, read_boards
+
+    rules = read_challenge(challenge)
+    boards = read_boards(reports, choose_dataset(reports, dataset, rules), rules, phase=phase)
+    text = export_boards(boards, format_name, path)
+    out.print(text.removesuffix("\n") if path is None else f"Written: {path}", markup=False)
+
+
+@app.command()
 def tables(challenge: ChallengeName = "pirm2018b", dataset: DatasetName = None, reports: ReportsDir = REPORTS) -> None:
     """Write the paper's tables, published beside measured."""
     from harness.challenge import read_challenge

@@ -45,6 +45,17 @@ def check_version(records: Sequence[Record], dataset: Dataset, records_dir: Path
             )
 
 
+def read_boards(reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str) -> tuple[Board, ...]:
+    """The boards of one dataset's records; RecordError where no submission has a result."""
+    find_phase(challenge, phase)
+    boards = build_boards(select_records(reports_dir / "records", dataset, challenge), challenge, phase=phase)
+    if not boards:
+        raise RecordError(
+            f"no record of {dataset} in {reports_dir / 'records'} holds a result; run a submission first."
+        )
+    return boards
+
+
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
 ) -> tuple[Board, ...]:

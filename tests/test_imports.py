@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "session reporting",
+    "session reporting export",
     "turns",
     "fingerprint evaluate leaderboard regression published render",
     "assessment",

@@ -1,0 +1,89 @@
+"""The leaderboard's figures for other programs: all of them as CSV, JSON or Parquet, a table for a paper as LaTeX."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import UsageError
+from harness.files import write_atomically
+from harness.leaderboard import Board
+from harness.render.latex import render_latex
+
+
+def join_boards(boards: Sequence[Board]) -> pd.DataFrame:
+    """All boards in one frame: what a row belongs to (challenge, phase, dataset, split), then `Board.frame`'s columns.
+
+    A submission has a row for each split that its record covers.
+    """
+    return pd.concat([label_rows(board) for board in boards], ignore_index=True)
+
+
+def label_rows(board: Board) -> pd.DataFrame:
+    """A board's frame with its place in front."""
+    place: dict[str, Any] = {
+        "challenge": board.challenge.name,
+        "phase": board.phase.label,
+        "dataset": board.dataset,
+        "dataset_sha256": board.dataset_sha256,
+        "split": board.split,
+        "pairs": board.pair_count,
+        "photos": board.photo_count,
+    }
+    frame = board.frame.assign(rank=board.frame["rank"].astype("Int64"), **place)
+    return frame[[*place, *board.frame.columns]]
+
+
+def _encode_csv(boards: Sequence[Board]) -> bytes:
+    return join_boards(boards).to_csv(index=False).encode()
+
+
+def _encode_json(boards: Sequence[Board]) -> bytes:
+    frame = join_boards(boards).astype(object)  # pandas' own JSON cuts floats off
+    rows = frame.where(frame.notna(), None).to_dict("records")
+    return (json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _encode_parquet(boards: Sequence[Board]) -> bytes:
+    buffer = BytesIO()
+    try:
+        join_boards(boards).to_parquet(buffer, index=False)
+    except ImportError:
+        raise UsageError(
+            "Parquet needs pyarrow: pip install 'efficient-enhancement-harness[parquet]', or choose another --format."
+        ) from None
+    return buffer.getvalue()
+
+
+def _encode_latex(boards: Sequence[Board]) -> bytes:
+    return render_latex(boards).encode()
+
+
+ENCODERS: Mapping[str, Callable[[Sequence[Board]], bytes]] = {
+    "csv": _encode_csv,
+    "json": _encode_json,
+    "latex": _encode_latex,
+    "parquet": _encode_parquet,
+}
+"""By the name of the format."""
+
+
+def export_boards(boards: Sequence[Board], format_name: str, path: Path | None) -> str:
+    """Write boards to a file; without one, return the text. Raises UsageError for a format or file that does not do."""
+    if format_name not in ENCODERS:
+        raise UsageError(f"unknown format {format_name!r}; known are {', '.join(ENCODERS)}.")
+    if path is None and format_name == "parquet":
+        raise UsageError("Parquet is no text; name a file with --out.")
+    content = ENCODERS[format_name](boards)
+    if path is None:
+        return content.decode()
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UsageError(f"{path} is no file that could be replaced; name another --out.")
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
+    return ""
