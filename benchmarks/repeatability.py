@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from harness.archive import read_records
+from harness.boards import build_boards
 from harness.challenge import read_challenge
 from harness.embedded import build_pairs, build_photos
-from harness.leaderboard import build_boards
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.boards import Board
 from harness.errors import UsageError
 from harness.files import write_atomically
-from harness.leaderboard import Board
 from harness.render.latex import render_latex
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
+from harness.boards import Estimate, contains, estimate_quality, estimate_times, restrict_quality
 from harness.challenge import Challenge
 from harness.dataset import PIRM2018B_SPLITS
-from harness.leaderboard import Estimate, contains, estimate_quality, estimate_times, restrict_quality
 from harness.records import Record
 from harness.score_table import score_table
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.boards import average_quality, contains, restrict_quality
 from harness.challenge import Challenge
 from harness.errors import RecordError
-from harness.leaderboard import average_quality, contains, restrict_quality
 from harness.metrics import get_metric
 from harness.records import Quality, Record, Regression
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.archive import list_datasets, read_records, write_bytes, write_text
+from harness.boards import Board, build_boards
 from harness.challenge import Challenge, find_phase
 from harness.dataset import Dataset
 from harness.errors import RecordError
-from harness.leaderboard import Board, build_boards
 from harness.published import compare_published, read_published
 from harness.records import Record
 from harness.render.figures import FIGURE, render_speed_quality

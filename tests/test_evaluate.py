@@ -16,12 +16,12 @@ from tiny import ignore
 from harness import session
 from harness.admission import validate
 from harness.assets import open_store
+from harness.boards import build_boards
 from harness.challenge import Challenge, ChallengeMetric, read_challenge
 from harness.dataset import Dataset, open_dataset
 from harness.errors import ChallengeError, ModelError
 from harness.evaluate import evaluate
 from harness.job import Evaluation
-from harness.leaderboard import build_boards
 from harness.metrics.psnr import psnr
 from harness.quality import BoundMetric, bind_metrics, measure_compilation, score_image
 from harness.records import Quality, Record

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from stored import TEST, make_record
 
+from harness.boards import Board, build_boards
 from harness.challenge import read_challenge
 from harness.errors import UsageError
 from harness.export import export_boards, join_boards
-from harness.leaderboard import Board, build_boards
 from harness.render.latex import render_latex
 
 

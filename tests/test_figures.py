@@ -13,8 +13,8 @@ from matplotlib.text import Text
 from PIL import Image
 from stored import make_record
 
+from harness.boards import Board, build_boards
 from harness.challenge import Challenge, read_challenge
-from harness.leaderboard import Board, build_boards
 from harness.render.figures import COLOURS, MARKERS, draw_speed_quality, render_speed_quality, select_points
 
 

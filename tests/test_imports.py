@@ -14,9 +14,10 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "session reporting export",
+    "api session reporting",
+    "export",
     "turns",
-    "fingerprint evaluate leaderboard regression published render",
+    "fingerprint evaluate boards regression published render",
     "assessment",
     "job",
     "admission audit calibration quality executor",
@@ -124,7 +125,7 @@ def test_imports_point_down() -> None:
     [
         "from harness.cli import main",
         "import harness.evaluate",
-        "def f():\n    from harness import leaderboard",
+        "def f():\n    from harness import boards",
         "if True:\n    from harness.render.cells import escape",
         "from harness import worker",
         "from harness.runtimes import onnx",

@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt  # comes with rich
 from rich.console import Console
 from stored import ALL, TEST, make_failure, make_record, replace_values
 
+from harness.boards import build_boards
 from harness.challenge import Challenge, read_challenge
-from harness.leaderboard import build_boards
 from harness.records import Record
 from harness.render.cells import MOST_CHARACTERS, escape, format_estimate, format_number, head_metric
 from harness.render.markdown import render_leaderboard

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.leaderboard import Board
+from harness.boards import Board
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.leaderboard import Board
+from harness.boards import Board
 from harness.render.cells import (
     Row,
     count_digits,

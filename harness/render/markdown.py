@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
+from harness.boards import Board
 from harness.challenge import Challenge
-from harness.leaderboard import Board
 from harness.metrics.profiles import find_preparation, find_profile
 from harness.records import Environment, Record, list_values
 from harness.render.cells import (

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from harness.boards import Board, summarise_timing
 from harness.flags import find_flags, find_twins
-from harness.leaderboard import Board, summarise_timing
 from harness.protocol import CODE
 from harness.records import Record, Timing
 from harness.render.cells import Row, escape, format_estimate, format_number, render_table

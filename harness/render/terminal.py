@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.leaderboard import Board
+from harness.boards import Board
 from harness.render.cells import count_digits, count_time_digits, flatten, format_number, head_metric
 
 
