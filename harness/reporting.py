@@ -10,7 +10,7 @@ from harness.dataset import Dataset
 from harness.errors import RecordError
 from harness.published import compare_published, read_published
 from harness.records import Record
-from harness.render.figures import FIGURE, render_speed_quality
+from harness.render.figures import render_figures
 from harness.render.markdown import render_leaderboard
 from harness.render.tables import render_tables
 
@@ -59,12 +59,12 @@ def read_boards(reports_dir: Path, dataset: str, challenge: Challenge, *, phase:
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
 ) -> tuple[Board, ...]:
-    """Write leaderboard.md and its figure from the records of one dataset."""
+    """Write leaderboard.md and its figures from the records of one dataset."""
     find_phase(challenge, phase)
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
-    if boards and (picture := render_speed_quality(boards[0])):
-        write_bytes(reports_dir / FIGURE, picture)
+    for place, picture in render_figures(boards[0]).items() if boards else ():
+        write_bytes(reports_dir / place, picture)
     write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
     return boards
 

@@ -1,8 +1,9 @@
-"""The figure of speed against PSNR: nothing overlaps or leaves the frame, and the same board gives the same bytes."""
+"""The figures: nothing overlaps or leaves the frame, and the same board gives the same bytes."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
@@ -15,7 +16,7 @@ from stored import make_record
 
 from harness.boards import Board, build_boards
 from harness.challenge import Challenge, read_challenge
-from harness.render.figures import COLOURS, MARKERS, draw_speed_quality, render_speed_quality, select_points
+from harness.render.figures import COLOURS, MARKERS, draw_scores, draw_speed_quality, render_figures, select_points
 
 
 @pytest.fixture(scope="module")
@@ -32,37 +33,41 @@ def make_board(challenge: Challenge, count: int, *, name: str = "team_{}") -> Bo
     return build_boards(records, challenge)[0]
 
 
-def draw(board: Board) -> Figure:
-    figure = draw_speed_quality(board)
+def draw(board: Board, how: Callable[[Board], Figure] = draw_speed_quality) -> Figure:
+    figure = how(board)
     FigureCanvasAgg(figure).draw()
     return figure
 
 
-def test_png_of_a_legible_size(challenge: Challenge) -> None:
-    content = render_speed_quality(make_board(challenge, 5))
-    assert content is not None
-    with Image.open(io.BytesIO(content)) as image:
-        assert image.format == "PNG"
-        assert image.width == 1200
-        assert 600 <= image.height <= 900
-        assert len(image.convert("RGB").getcolors(2**24) or ()) > 20
+def test_figures_of_a_legible_size(challenge: Challenge) -> None:
+    figures = render_figures(make_board(challenge, 5))
+    assert list(figures) == [
+        *("figures/speed_quality.png", "figures/speed_quality.svg", "figures/scores.png", "figures/scores.svg")
+    ]
+    for place, least_height in (("figures/speed_quality", 600), ("figures/scores", 300)):
+        with Image.open(io.BytesIO(figures[f"{place}.png"])) as image:
+            assert image.format == "PNG"
+            assert image.width == 1200
+            assert least_height <= image.height <= 900
+            assert len(image.convert("RGB").getcolors(2**24) or ()) > 20
+        assert ElementTree.fromstring(figures[f"{place}.svg"]).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_same_board_gives_the_same_bytes(challenge: Challenge) -> None:
-    first, second = (render_speed_quality(make_board(challenge, 4)) for _ in range(2))
+    first, second = (render_figures(make_board(challenge, 4)) for _ in range(2))
     assert first == second
 
 
 def test_the_users_style_changes_nothing(challenge: Challenge) -> None:
     board = make_board(challenge, 2)
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black"}):
-        styled = render_speed_quality(board)
-    assert styled == render_speed_quality(board)
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "svg.hashsalt": "mine"}):
+        styled = render_figures(board)
+    assert styled == render_figures(board)
 
 
 def test_nothing_to_draw(challenge: Challenge) -> None:
     (board,) = build_boards([make_record(ms=None)], challenge)
-    assert render_speed_quality(board) is None
+    assert render_figures(board) == {}
 
 
 def test_only_what_was_timed_is_drawn(challenge: Challenge) -> None:
@@ -130,3 +135,37 @@ def test_front_joins_those_that_none_beats_in_both(challenge: Challenge) -> None
     assert list(front.get_xdata()) == [values.loc[name, "speed_up"] for name in ("fast", "between", "good")]
     (alone,) = draw(build_boards(records[:1], challenge)[0]).axes
     assert not [line for line in alone.lines if line.get_linestyle() == "--"]
+
+
+def test_scores_stand_in_rows_with_their_intervals(challenge: Challenge) -> None:
+    board = make_board(challenge, 4)
+    figure = draw(board, draw_scores)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["Score A", "Score B", "Score C"]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    frame = board.frame
+    assert labels == [f"{rank:.0f}  {name}" for rank, name in zip(frame["rank"], frame["submission"], strict=True)]
+    for axes, score in zip(figure.axes, "ABC", strict=True):
+        points, bars = axes.containers[0].lines[0], axes.containers[0].lines[2][0]
+        assert list(points.get_xdata()) == list(frame[score])
+        assert [segment[:, 0].tolist() for segment in bars.get_segments()] == [
+            pytest.approx(ends) for ends in frame[[f"{score}_low", f"{score}_high"]].to_numpy().tolist()
+        ]
+
+
+def test_a_band_lies_behind_every_second_rank(challenge: Challenge) -> None:
+    copies = [make_record(name, psnr=24.0, sha256="c" * 64) for name in ("one", "two")]
+    (board,) = build_boards([*copies, make_record("third", psnr=20.0), make_record("last", psnr=10.0)], challenge)
+    assert list(board.frame["rank"]) == [1, 1, 3, 4]
+    (axes, *_) = draw(board, draw_scores).axes
+    assert sorted(band.get_y() for band in axes.patches) == [-0.5, 0.5, 2.5]
+
+
+@pytest.mark.parametrize(("count", "name"), [(1, "team_{}"), (11, "_$^$_" + "x" * 60 + "{}"), (40, "team_{}")])
+def test_no_row_of_scores_overlaps_another(challenge: Challenge, count: int, name: str) -> None:
+    figure = draw(make_board(challenge, count, name=name), draw_scores)
+    labels = figure.axes[0].get_yticklabels()
+    boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) == count
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+    assert all(figure.bbox.padded(1).containsx(box.x0) and figure.bbox.padded(1).containsy(box.y1) for box in boxes)
+    assert all(axes.bbox.width > 0.15 * figure.bbox.width for axes in figure.axes)

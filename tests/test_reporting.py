@@ -10,7 +10,7 @@ from harness.archive import locate_record, write_record
 from harness.challenge import Challenge, read_challenge
 from harness.errors import RecordError
 from harness.records import Record
-from harness.render.figures import FIGURE
+from harness.render.figures import SCORES, SPEED_QUALITY
 from harness.reporting import (
     check_leaderboard,
     check_tables,
@@ -20,6 +20,8 @@ from harness.reporting import (
     write_leaderboard,
     write_tables,
 )
+
+FIGURES = [f"{place}.{kind}" for place in (SCORES, SPEED_QUALITY) for kind in ("png", "svg")]
 
 
 @pytest.fixture(scope="module")
@@ -75,10 +77,11 @@ def test_leaderboard_and_figure_are_written(reports: Path, challenge: Challenge)
     before = list_files(reports)
     boards = write_leaderboard(reports, "pirm2018b", challenge)
     assert [board.split for board in boards] == ["test", "all"]
-    assert list_files(reports) - before == {"leaderboard.md", FIGURE}
+    assert list_files(reports) - before == {"leaderboard.md", *FIGURES}
     page = (reports / "leaderboard.md").read_text(encoding="utf-8")
-    assert f"]({FIGURE})" in page
-    assert (reports / FIGURE).read_bytes().startswith(b"\x89PNG")
+    for place in (SCORES, SPEED_QUALITY):
+        assert f"]({place}.png)" in page
+        assert (reports / f"{place}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_reports_are_the_same_bytes_when_made_again(reports: Path, challenge: Challenge) -> None:
@@ -86,14 +89,14 @@ def test_reports_are_the_same_bytes_when_made_again(reports: Path, challenge: Ch
     for _ in range(2):
         write_leaderboard(reports, "pirm2018b", challenge)
         write_tables(reports, "pirm2018b", challenge)
-        contents.append({name: (reports / name).read_bytes() for name in ("leaderboard.md", "tables.md", FIGURE)})
+        contents.append({name: (reports / name).read_bytes() for name in ("leaderboard.md", "tables.md", *FIGURES)})
     assert contents[0] == contents[1]
 
 
 def test_untimed_records_need_no_figure(tmp_path: Path, challenge: Challenge) -> None:
     store(tmp_path, "pirm2018b", make_record("srcnn", ms=None))
     write_leaderboard(tmp_path, "pirm2018b", challenge)
-    assert not (tmp_path / FIGURE).exists()
+    assert not any((tmp_path / figure).exists() for figure in FIGURES)
     check_leaderboard(tmp_path, challenge)
 
 

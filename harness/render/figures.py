@@ -2,7 +2,8 @@
 
 import io
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -11,8 +12,8 @@ from harness.boards import Board
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURE = "figures/speed_quality.png"
-"""Where the figure lies beside the leaderboard."""
+SPEED_QUALITY, SCORES = "figures/speed_quality", "figures/scores"
+"""Where the figures lie beside the leaderboard, each as .png and .svg."""
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which colour-blind readers can tell apart (without yellow, too faint on white)."""
@@ -27,22 +28,36 @@ def select_points(board: Board) -> pd.DataFrame:
     return board.frame.dropna(subset=["psnr", "speed_up"]).sort_values(["psnr", "submission"], ascending=[False, True])
 
 
-def render_speed_quality(board: Board) -> bytes | None:
-    """PSNR against speed-up with 95 % intervals, as PNG; None where nothing has both."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it may keep its cache is nobody's concern here
-    from matplotlib import style
+def select_scored(board: Board) -> pd.DataFrame:
+    """The rows that have scores, in the board's order."""
+    return board.frame.dropna(subset=list(board.phase.scores))
 
-    if select_points(board).empty:
-        return None
+
+def render_figures(board: Board) -> dict[str, bytes]:
+    """Every figure that has something to show, as PNG and SVG, by its place beside the leaderboard."""
+    drawn = {}
+    if not select_points(board).empty:
+        drawn[SPEED_QUALITY] = draw_speed_quality
+    if not select_scored(board).empty:
+        drawn[SCORES] = draw_scores
+    return {f"{place}.{kind}": encode(draw, board, kind) for place, draw in drawn.items() for kind in ("png", "svg")}
+
+
+def encode(draw: "Callable[[Board], Figure]", board: Board, kind: Literal["png", "svg"]) -> bytes:
+    """A figure's file, the same bytes each time."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it may keep its cache is nobody's concern here
+    from matplotlib import rc_context, style
+
     buffer = io.BytesIO()
-    with style.context("default"):  # whatever the user's own style is
-        figure = draw_speed_quality(board)
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+    # whatever the user's own style is; names of parts in SVG are random without a salt
+    with style.context("default"), rc_context({"svg.hashsalt": "harness"}):
+        metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+        draw(board).savefig(buffer, format=kind, metadata=metadata)
     return buffer.getvalue()
 
 
 def draw_speed_quality(board: Board) -> "Figure":
-    """The same as a matplotlib figure; there must be something to draw."""
+    """PSNR against speed-up with 95 % intervals; there must be something to draw."""
     from matplotlib.figure import Figure
 
     points = select_points(board)
@@ -105,3 +120,36 @@ def set_axes(axes: Any, points: pd.DataFrame, board: Board) -> None:
     axes.title.set_parse_math(False)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def draw_scores(board: Board) -> "Figure":
+    """Each score with its 95 % interval, a row for each submission, best first; there must be something to draw."""
+    from matplotlib.figure import Figure
+
+    scored = select_scored(board)
+    rows = scored.to_dict("records")
+    places = range(len(rows))
+    figure = Figure(figsize=(8, 1.3 + 0.26 * len(rows)), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(board.phase.scores), sharey=True, squeeze=False)[0]
+    for axes, score in zip(panels, board.phase.scores, strict=True):
+        spread = [scored[score] - scored[f"{score}_low"], scored[f"{score}_high"] - scored[score]]
+        axes.errorbar(scored[score], places, xerr=spread, fmt="o", color=COLOURS[0], elinewidth=1.4, markersize=5)
+        axes.set_xlabel(f"Score {score}").set_parse_math(False)
+        axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        shade_ranks(axes, rows)
+    panels[0].set_yticks(places, [label_point(row) for row in rows])
+    for text in panels[0].get_yticklabels():
+        text.set_parse_math(False)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    title = f"{board.dataset}, split {board.split}: rank, submission, and 95 % intervals over images and times"
+    figure.suptitle(title, fontsize=10).set_parse_math(False)
+    return figure
+
+
+def shade_ranks(axes: Any, rows: Sequence[dict[Any, Any]]) -> None:
+    """A band behind every second rank, so that those which share one stand together."""
+    ranks = list(dict.fromkeys(row["rank"] for row in rows))
+    for number, row in enumerate(rows):
+        if ranks.index(row["rank"]) % 2 == 0:
+            axes.axhspan(number - 0.5, number + 0.5, color="#f0f0f0", linewidth=0, zorder=0)

@@ -19,18 +19,18 @@ from harness.render.cells import (
     head_metric,
     render_table,
 )
-from harness.render.figures import FIGURE, select_points
+from harness.render.figures import SCORES, SPEED_QUALITY, select_points, select_scored
 from harness.render.measurement import describe_cost, render_remarks, render_times
 from harness.scoring import list_names
 
 
 def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> str:
-    """The whole page; the first board is the main one, and the figure is of it."""
+    """The whole page; the first board is the main one, and the figures are of it."""
     parts = [f"# Leaderboard: {escape(challenge.title)}", render_summary(boards, challenge)]
     for board in boards:
         parts.append(render_board(board))
-        if board is boards[0] and not select_points(board).empty:
-            parts.append(f"![Speed-up against PSNR of every submission]({FIGURE})")
+        if board is boards[0]:
+            parts += render_figures(board)
     parts += [
         render_remarks(records),
         render_failures(records),
@@ -39,6 +39,14 @@ def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], chall
     ]
     parts += [*render_method(boards, records), render_runs(records)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_figures(board: Board) -> Iterable[str]:
+    """The board's figures, as far as it has any."""
+    if not select_scored(board).empty:
+        yield f"![Scores of every submission with their intervals]({SCORES}.png)"
+    if not select_points(board).empty:
+        yield f"![Speed-up against PSNR of every submission]({SPEED_QUALITY}.png)"
 
 
 def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
