@@ -267,8 +267,10 @@ def check(
     from harness import session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
+    from harness.regression import read_tolerances
     from harness.reporting import check_leaderboard, check_tables
 
+    tolerances = read_tolerances()
     rules = read_challenge(challenge)
     folders, codes = read_folders(submissions)
     compared = 0
@@ -287,7 +289,14 @@ def check(
             codes.append(tell(outcome.sentence, outcome.exit_code))
             compared += outcome.compared
 
-        session.check_submissions(folders, evaluation, reports_dir=reports, on_progress=progress, on_outcome=on_outcome)
+        session.check_submissions(
+            folders,
+            evaluation,
+            reports_dir=reports,
+            tolerances=tolerances,
+            on_progress=progress,
+            on_outcome=on_outcome,
+        )
     try:
         check_leaderboard(reports, rules)
         check_tables(reports, rules)

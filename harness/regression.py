@@ -1,15 +1,56 @@
 """A fresh record against the committed one: what got worse by more than is allowed."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
 
 from harness.boards import average_quality, contains, restrict_quality
 from harness.challenge import Challenge
-from harness.errors import RecordError
-from harness.metrics import get_metric
-from harness.records import Quality, Record, Regression
+from harness.errors import RecordError, UsageError, quote
+from harness.metrics import METRICS, get_metric
+from harness.records import ImageScore, Quality, Record, Regression
 
 TOLERANCES: Mapping[str, float] = {"psnr": 0.01, "ssim": 0.0005, "ms_ssim": 0.0005, "niqe": 0.02}
 """What a mean may get worse by (dB for PSNR): other processors round differently, and saturated pixels amplify it."""
+
+IMAGE_TOLERANCES: Mapping[str, float] = {"psnr": 0.05, "ssim": 0.002, "ms_ssim": 0.002, "niqe": 0.05}
+"""What the value of one image may differ by. Between an Intel Xeon and an AMD EPYC none differed by more than 2e-13."""
+
+SETTINGS = Path("pyproject.toml")
+
+Allowed = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Tolerances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may differ: of a mean where it gets worse, and of one image's value in either direction; by metric."""
+
+    mean: Mapping[str, Allowed] = msgspec.field(default_factory=lambda: TOLERANCES)
+    image: Mapping[str, Allowed] = msgspec.field(default_factory=lambda: IMAGE_TOLERANCES)
+
+
+def read_tolerances(path: Path = SETTINGS) -> Tolerances:
+    """The project's own from [tool.harness.check] of its pyproject.toml; what it does not name is as above.
+
+    Raises UsageError for a file that is no TOML, an unknown key or metric, and a tolerance that is no number from 0 on.
+    """
+    try:
+        settings: Any = msgspec.toml.decode(path.read_bytes())
+    except FileNotFoundError:
+        return Tolerances()
+    except (OSError, msgspec.DecodeError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {quote(error)}; correct it there.") from None
+    for name in ("tool", "harness", "check"):
+        settings = settings.get(name, {}) if isinstance(settings, dict) else {}
+    try:
+        own = msgspec.convert(settings, Tolerances)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: [tool.harness.check]: {quote(error)}; correct it there.") from None
+    known = [metric.name for metric in METRICS]
+    if unknown := sorted({*own.mean, *own.image}.difference(known)):
+        raise UsageError(f"{path}: [tool.harness.check]: unknown metric {unknown[0]}; known are {', '.join(known)}.")
+    return Tolerances({**TOLERANCES, **own.mean}, {**IMAGE_TOLERANCES, **own.image})
 
 
 def compare_records(
@@ -36,6 +77,36 @@ def compare_records(
         if sign * (old[quantity] - new[quantity]) > allowed:
             regressions.append(Regression(name, quantity, old[quantity], new[quantity], allowed))
     return tuple(regressions)
+
+
+def compare_images(
+    before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float] = IMAGE_TOLERANCES
+) -> str:
+    """A sentence on the value of one image that differs the most from the record's, for its tolerance; "" for none.
+
+    PSNR from the challenge's value of an infinite one on is taken as that: an output so close to its target owes its
+    PSNR to the last digits. Both records hold the images of the first.
+    """
+    found: list[tuple[float, str]] = []
+    for kind in ("pairs", "photos"):
+        fresh = {image.image: image for image in getattr(after.quality, kind)}
+        for image in getattr(before.quality, kind):
+            for quantity in tolerances.keys() & image.values.keys() & fresh[image.image].values.keys():
+                old, new = (read_value(score, quantity, challenge) for score in (image, fresh[image.image]))
+                allowed = tolerances[quantity]
+                if abs(new - old) > allowed:
+                    change = Regression(before.submission.name, quantity, old, new, allowed)
+                    sentence = describe_regression(change, f"of image {image.image} differs")
+                    found.append((abs(new - old) / max(allowed, 1e-12), sentence))
+    return max(found)[1] if found else ""
+
+
+def read_value(score: ImageScore, quantity: str, challenge: Challenge) -> float:
+    """One value of an image; PSNR is at most that of an infinite one."""
+    value = score.values[quantity]
+    if quantity != "psnr":
+        return float("nan") if value is None else value
+    return challenge.infinite_psnr_db if value is None else min(value, challenge.infinite_psnr_db)
 
 
 def average_same_images(before: Record, after: Record, challenge: Challenge) -> tuple[dict[str, float], ...]:

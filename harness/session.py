@@ -37,7 +37,7 @@ from harness.metrics.profiles import choose_profile, find_preparation, prepare_i
 from harness.protocol import Device
 from harness.quality import bind_metrics, measure_compilation
 from harness.records import Cost, Record, Submission
-from harness.regression import compare_records, describe_regressions
+from harness.regression import Tolerances, compare_images, compare_records, describe_regressions
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
 from harness.turns import Outcome
@@ -177,6 +177,7 @@ def check_submissions(
     evaluation: Evaluation,
     *,
     reports_dir: Path,
+    tolerances: Tolerances,
     on_progress: Progress,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
@@ -204,27 +205,34 @@ def check_submissions(
         chosen.append(Chosen(folder, split))
     with open_executor(evaluation.workers) as executor:
         for found in assess(chosen, evaluation, executor=executor, on_progress=on_progress):
-            on_outcome(judge_record(found.folder, stored[found.folder.name], found.record, evaluation.challenge))
+            before = stored[found.folder.name]
+            on_outcome(judge_record(found.folder, before, found.record, evaluation.challenge, tolerances))
 
 
-def judge_record(folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge) -> Outcome:
+def judge_record(
+    folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge, tolerances: Tolerances
+) -> Outcome:
     """Whether a stored record follows from the model."""
     if after.status == "unavailable":
         return Outcome(f"{folder.name}: not compared, its weights are not available here.")
     try:
-        return compare_with_stored(folder, before, after, challenge)
+        return compare_with_stored(folder, before, after, challenge, tolerances)
     except RecordError as error:
         return Outcome(str(error), error.exit_code)
 
 
-def compare_with_stored(folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge) -> Outcome:
+def compare_with_stored(
+    folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge, tolerances: Tolerances
+) -> Outcome:
     """What got worse, if anything did. Raises RecordError where the two cannot be compared, or another fault lies."""
-    if losses := compare_records(before, after, challenge):
+    if losses := compare_records(before, after, challenge, tolerances=tolerances.mean):
         return Outcome(describe_regressions(losses), RegressionError.exit_code, compared=True)
     if not folder.manifest.weights:
         check_same_model(before, after)
-    if gains := compare_records(before, after, challenge, better=True):
+    if gains := compare_records(before, after, challenge, better=True, tolerances=tolerances.mean):
         raise RecordError(f"{describe_regressions(gains, 'got better')} Run it again: its record does not follow.")
+    if difference := compare_images(before, after, challenge, tolerances=tolerances.image):
+        raise RecordError(f"{difference} Run it again: its record does not follow.")
     return Outcome(f"{folder.name}: as recorded.", compared=True)
 
 

@@ -1,14 +1,24 @@
 """What counts as worse, in which direction, by how much; and what cannot be compared at all."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
-from stored import ALL, TEST, make_failure, make_record
+from stored import ALL, TEST, make_failure, make_record, replace_values
 
 from harness.challenge import Challenge, read_challenge
-from harness.errors import RecordError
+from harness.errors import RecordError, UsageError
 from harness.metrics import METRICS
 from harness.records import ImageScore, Record, Regression
-from harness.regression import TOLERANCES, compare_records, describe_regressions
+from harness.regression import (
+    IMAGE_TOLERANCES,
+    TOLERANCES,
+    Tolerances,
+    compare_images,
+    compare_records,
+    describe_regressions,
+    read_tolerances,
+)
 
 replace = msgspec.structs.replace
 
@@ -114,3 +124,79 @@ def test_sentence_names_everything() -> None:
         "srcnn: NIQE got worse, from 5.0000 to 5.5000; a change of 0.02 is allowed."
     )
     assert describe_regressions(()) == ""
+
+
+# --- single images
+
+
+@pytest.mark.parametrize("change_db", [-0.1, 0.1])
+def test_a_value_of_one_image_that_was_changed_is_named(challenge: Challenge, change_db: float) -> None:
+    fresh = make_record(seed=3)
+    value = next(pair.values["psnr"] for pair in fresh.quality.pairs if pair.image == "7")
+    stored = replace_values(fresh, {"7": {"psnr": value + change_db}})
+    assert compare_records(stored, fresh, challenge) == ()  # the mean hardly moves
+    assert compare_images(stored, fresh, challenge) == (
+        f"alpha: PSNR of image 7 differs, from {value + change_db:.4f} to {value:.4f} dB; "
+        "a change of 0.05 dB is allowed."
+    )
+
+
+def test_the_image_that_differs_the_most_is_named(challenge: Challenge) -> None:
+    fresh = make_record(seed=3)
+    values = {pair.image: pair.values for pair in fresh.quality.pairs}
+    changes = {"3": ("psnr", 0.2), "5": ("ms_ssim", -0.02), "6": ("psnr", 0.3)}
+    stored = replace_values(fresh, {i: {name: values[i][name] + by} for i, (name, by) in changes.items()})
+    assert compare_images(stored, fresh, challenge).startswith("alpha: MS-SSIM of image 5 differs")
+    photos = replace(
+        fresh, quality=replace(fresh.quality, photos=make_record(photos=(4.0, 5.0, 5.6, 6.5)).quality.photos)
+    )
+    assert compare_images(photos, fresh, challenge).startswith("alpha: NIQE of image 2 differs, from 5.6000 to 5.5000;")
+
+
+def test_what_is_allowed_for_an_image_is_no_difference(challenge: Challenge) -> None:
+    fresh = make_record(seed=3)
+    for name, sign in (("psnr", 1), ("ms_ssim", -1), ("niqe", 1)):
+        allowed = IMAGE_TOLERANCES[name]
+        assert compare_images(fresh, shift(fresh, **{name: 0.95 * sign * allowed}), challenge) == ""
+        assert compare_images(fresh, shift(fresh, **{name: 1.05 * sign * allowed}), challenge) != ""
+
+
+def test_psnr_of_nearly_equal_images_owes_itself_to_the_last_digits(challenge: Challenge) -> None:
+    fresh = make_record()
+    infinite = replace_values(fresh, {"7": {"psnr": None}})
+    huge = replace_values(fresh, {"7": {"psnr": 140.0}})
+    assert compare_images(infinite, huge, challenge) == compare_images(huge, infinite, challenge) == ""
+    assert compare_images(infinite, fresh, challenge).startswith("alpha: PSNR of image 7 differs, from 54.1500 to ")
+
+
+# --- a project's own tolerances
+
+
+def test_a_project_sets_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    assert read_tolerances(path) == Tolerances()
+    path.write_text("[tool.other]\nx = 1\n")
+    assert read_tolerances(path) == Tolerances()
+    path.write_text("[tool.harness.check]\nmean = { psnr = 0.5 }\nimage = { niqe = 0 }\n")
+    own = read_tolerances(path)
+    assert own.mean == {**TOLERANCES, "psnr": 0.5}
+    assert own.image == {**IMAGE_TOLERANCES, "niqe": 0}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[tool.harness.check", r"cannot be read: .*; correct it there"),
+        ("[tool.harness.check]\nmeans = {}", r"\[tool\.harness\.check\]: .*unknown field `means`"),
+        ("[tool.harness.check]\nmean = { psnr = -1 }", r"Expected `float` >= 0"),
+        ("[tool.harness.check]\nmean = { psnr = 'x' }", r"Expected `float`, got `str`"),
+        ("[tool.harness.check]\nimage = { psnrr = 1 }", r"unknown metric psnrr; known are psnr, ssim, ms_ssim, niqe"),
+        ("[tool.harness]\ncheck = 3", r"\[tool\.harness\.check\]: Expected `object`, got `int`"),
+    ],
+)
+def test_wrong_tolerances_are_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        read_tolerances(path)
+    assert str(caught.value).startswith(str(path))

@@ -1,5 +1,6 @@
 """Several submissions: what is kept of an earlier result, and what a check compares."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,13 +8,16 @@ import models
 import numpy as np
 import pytest
 import tiny
+from stored import replace_values
 from tiny import ignore, run
 
 from harness import session
+from harness.archive import locate_record, read_record, write_record
 from harness.assets import open_store
 from harness.challenge import Challenge
 from harness.errors import DataError, RecordError, RegressionError, UsageError
 from harness.job import Evaluation
+from harness.regression import Tolerances
 from harness.submission import SubmissionFolder
 
 
@@ -38,7 +42,14 @@ def test_more_threads_or_workers_than_cpus_are_refused(challenge: Challenge, tmp
 
 def check(folder: SubmissionFolder, evaluation: Evaluation, reports: Path) -> session.Outcome:
     outcomes: list[session.Outcome] = []
-    session.check_submissions([folder], evaluation, reports_dir=reports, on_progress=ignore, on_outcome=outcomes.append)
+    session.check_submissions(
+        [folder],
+        evaluation,
+        reports_dir=reports,
+        tolerances=Tolerances(),
+        on_progress=ignore,
+        on_outcome=outcomes.append,
+    )
     (outcome,) = outcomes
     return outcome
 
@@ -58,6 +69,26 @@ def test_a_check_tells_what_it_compared(
     outcome = check(submit(models.brighten(0.080001)), evaluation, tmp_path)
     assert outcome.exit_code == RecordError.exit_code
     assert "its record is of the model" in outcome.sentence
+
+
+def test_a_value_that_was_changed_by_hand_is_a_fault(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path)
+    path = locate_record(tmp_path / "records", dataset="pictures", name="a")
+    record = read_record(path)
+    first, second = (pair.values["psnr"] for pair in record.quality.pairs[:2])
+    names = [pair.image for pair in record.quality.pairs[:2]]
+    # the mean stays as it was
+    write_record(path, replace_values(record, {names[0]: {"psnr": first - 0.1}, names[1]: {"psnr": second + 0.1}}))
+    outcome = check(folder, evaluation, tmp_path)
+    assert outcome.exit_code == RecordError.exit_code
+    assert re.fullmatch(
+        rf"a: PSNR of image ({'|'.join(names)}) differs, from \d+\.\d{{4}} to \d+\.\d{{4}} dB; "
+        r"a change of 0\.05 dB is allowed\. Run it again: its record does not follow\.",
+        outcome.sentence,
+    )
 
 
 def test_a_check_writes_nothing(
