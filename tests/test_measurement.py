@@ -60,5 +60,5 @@ def test_remarks_are_flags_and_what_a_submission_declares() -> None:
 
 
 def test_copies_are_remarks() -> None:
-    copy = make_record("beta")
-    assert "- alpha and beta are the same file." in render_remarks([make_record(), copy])
+    copies = [make_record(name, sha256="c" * 64) for name in ("alpha", "beta")]
+    assert "- alpha and beta are the same file." in render_remarks(copies)

@@ -30,6 +30,7 @@ class Place:
             "HOME": str(folder / "home"),
             "TMPDIR": str(folder / "scratch"),
             "PYTHONPATH": str(ROOT),
+            "MPLCONFIGDIR": str(folder / "matplotlib"),  # its list of fonts lies in the home's cache otherwise
         }
 
     def start(
