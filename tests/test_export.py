@@ -1,120 +1,105 @@
-"""`harness export`: the same figures as the board's frame, in formats that other programs read back."""
+"""Exporting to ONNX: the graph's interface, its agreement with PyTorch, and what is not written."""
 
-import io
-import json
-import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import onnx
+import onnxruntime
 import pytest
-from stored import TEST, make_record
+import torch
+from torch import nn
 
-from harness.boards import Board, build_boards
-from harness.challenge import read_challenge
-from harness.errors import UsageError
-from harness.export import export_boards, join_boards
-from harness.render.latex import render_latex
+from reference.baselines import InstanceNorm, make_random_srcnn
+from reference.export import export_onnx, measure_difference
+
+ROOT = Path(__file__).parent.parent
+
+
+class Tiny(nn.Module):
+    """Every kind of layer that a submission of this repository may use, without its size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(12, 12, 3, padding=1)
+        self.norm = InstanceNorm(12, eps=1e-3, affine=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, w = x.shape[2:]
+        x = nn.functional.pad(x, (0, -w % 2, 0, -h % 2), mode="replicate")
+        y = nn.functional.pixel_unshuffle(x, 2)
+        return (x + nn.functional.pixel_shuffle(torch.relu(self.norm(self.conv(y))), 2))[:, :, :h, :w]
 
 
 @pytest.fixture(scope="module")
-def boards() -> tuple[Board, ...]:
-    records = [
-        make_record("fast_net", psnr=24.0, ms=50.0),
-        make_record("50%_net", split="test", images=TEST),
-        make_record("untimed", ms=None),
-    ]
-    return build_boards(records, read_challenge("pirm2018b"))
+def tiny_path(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("export") / "model.onnx"
+    difference = export_onnx(Tiny().train(), path, doc="a tiny network", metadata={"weights": "random"})
+    assert 0 < difference < 1e-5
+    return path
 
 
-def export(boards: tuple[Board, ...], format_name: str) -> str:
-    return export_boards(boards, format_name, None)
+def test_interface_is_the_challenges(tiny_path):
+    model = onnx.load(tiny_path)
+    assert [(v.domain, v.version) for v in model.opset_import] == [("", 20)]
+    for values, name in ((model.graph.input, "input"), (model.graph.output, "output")):
+        (value,) = values
+        assert value.name == name
+        assert value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        assert [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] == [1, "height", "width", 3]
 
 
-def check_frame(read: pd.DataFrame, boards: tuple[Board, ...]) -> None:
-    """The same rows, columns and figures to the last bit."""
-    expected = join_boards(boards)
-    assert list(read.columns) == list(expected.columns)
-    assert len(read) == sum(len(board.frame) for board in boards) == 5
-    for name in expected:
-        if pd.api.types.is_numeric_dtype(expected[name]):
-            np.testing.assert_array_equal(
-                read[name].to_numpy(float, na_value=np.nan), expected[name].to_numpy(float, na_value=np.nan)
-            )
-        else:
-            assert read[name].tolist() == expected[name].tolist()
+def test_graph_is_lean(tiny_path):
+    model = onnx.load(tiny_path)
+    operators = [node.op_type for node in model.graph.node]
+    for operator in ("SpaceToDepth", "Gather", "Conv", "InstanceNormalization", "DepthToSpace"):
+        assert operators.count(operator) == 1, operator
+    assert operators.count("Transpose") == 2
+    assert not model.functions
 
 
-def test_rows_say_what_they_belong_to(boards: tuple[Board, ...]) -> None:
-    frame = join_boards(boards)
-    assert list(frame.columns[:8]) == [
-        *("challenge", "phase", "dataset", "dataset_sha256", "split", "pairs", "photos", "rank"),
-    ]
-    assert frame.groupby("split", sort=False)["pairs"].unique().map(list).to_dict() == {"test": [5], "all": [20]}
-    assert frame["rank"].isna().sum() == 2  # the one without a time, on both boards
-    assert {"A_low", "A_high", "A_first", "psnr_png", "peak_bytes"} <= set(frame.columns)
+def test_any_size_agrees_with_torch(tiny_path):
+    torch.manual_seed(0)
+    session = onnxruntime.InferenceSession(tiny_path)
+    model = Tiny().eval()
+    for height, width in ((5, 9), (2, 3), (64, 33)):
+        x = np.random.default_rng(height).random((1, height, width, 3), dtype=np.float32)
+        (output,) = session.run(None, {"input": x})
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(x.transpose(0, 3, 1, 2).copy())).numpy().transpose(0, 2, 3, 1)
+        np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
-def test_csv_holds_every_figure(boards: tuple[Board, ...]) -> None:
-    check_frame(pd.read_csv(io.StringIO(export(boards, "csv"))), boards)
+def test_file_says_where_it_comes_from_and_nothing_of_this_machine(tiny_path):
+    content = tiny_path.read_bytes()
+    model = onnx.load_from_string(content)
+    assert model.doc_string == "a tiny network"
+    assert {p.key: p.value for p in model.metadata_props} == {"weights": "random"}
+    for trace in (str(ROOT).encode(), str(Path.home()).encode(), b".py", b"stack_trace", b"site-packages"):
+        assert trace not in content
 
 
-def test_json_holds_every_figure(boards: tuple[Board, ...]) -> None:
-    rows = json.loads(export(boards, "json"))
-    assert rows[0]["rank"] == 1
-    assert [row["A"] is None for row in rows] == [row["submission"] == "untimed" for row in rows]
-    check_frame(pd.DataFrame(rows), boards)
+def test_a_network_that_differs_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"before")
+    monkeypatch.setattr("reference.export.TOLERANCE", 0)
+    with pytest.raises(ValueError, match="differs from PyTorch by"):
+        export_onnx(make_random_srcnn(0), path, doc="", metadata={}, sizes=[(16, 16)])
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
-def test_parquet_holds_every_figure(boards: tuple[Board, ...], tmp_path: Path) -> None:
-    export_boards(boards, "parquet", tmp_path / "board.parquet")
-    check_frame(pd.read_parquet(tmp_path / "board.parquet"), boards)
+def test_an_output_that_is_not_finite_is_refused(tiny_path):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return x * torch.nan
+
+    with pytest.raises(ValueError, match="at 4x4 the output is not finite"):
+        measure_difference(tiny_path.read_bytes(), Broken(), [(4, 4)])
 
 
-def test_parquet_without_pyarrow_says_how_to_install(
-    boards: tuple[Board, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pip install 'efficient-enhancement-harness\[parquet\]'"):
-        export_boards(boards, "parquet", tmp_path / "board.parquet")
-
-
-def test_parquet_is_no_text(boards: tuple[Board, ...]) -> None:
-    with pytest.raises(UsageError, match="Parquet is no text; name a file with --out"):
-        export(boards, "parquet")
-
-
-def test_latex_is_a_table_for_each_board(boards: tuple[Board, ...]) -> None:
-    tables = render_latex(boards).split("% pirm2018b")[1:]
-    assert [table.splitlines()[0] for table in tables] == [
-        ", split test: 5 pairs, scores of the validation phase",
-        ", split all: 20 pairs, scores of the validation phase",
-    ]
-    lines = tables[0].splitlines()
-    header, *rows = (line for line in lines if line.endswith(r"\\"))
-    assert header.startswith(
-        r"Rank & Submission & Score A & Score B & Score C & PSNR (dB) & MS-SSIM & NIQE $\downarrow$"
-    )
-    assert len(rows) == 3
-    assert {line.count(" & ") for line in (header, *rows)} == {9}
-    assert rows[0].startswith(r"1 & fast\_net & ")
-    assert any(row.startswith(r"2 & 50\%\_net & ") for row in rows)
-    assert r" $\pm$ " in rows[0]
-    assert [line for line in lines if line in (r"\toprule", r"\midrule", r"\bottomrule")] == [
-        *(r"\toprule", r"\midrule", r"\bottomrule")
-    ]
-
-
-def test_a_file_is_written_and_only_a_file_is_replaced(boards: tuple[Board, ...], tmp_path: Path) -> None:
-    path = tmp_path / "board.csv"
-    assert export_boards(boards, "csv", path) == ""
-    assert path.read_text() == export(boards, "csv")
-    with pytest.raises(UsageError, match="is no file that could be replaced"):
-        export_boards(boards, "csv", tmp_path)
-    with pytest.raises(UsageError, match="cannot be written"):
-        export_boards(boards, "csv", path / "below")
-
-
-def test_an_unknown_format_is_named(boards: tuple[Board, ...]) -> None:
-    with pytest.raises(UsageError, match="unknown format 'xlsx'; known are csv, json, latex, parquet"):
-        export(boards, "xlsx")
+def test_the_order_of_the_metadata_does_not_change_the_file(tmp_path):
+    network = Tiny()
+    for name, keys in (("one", "ab"), ("two", "ba")):
+        export_onnx(network, tmp_path / name, doc="", metadata=dict.fromkeys(keys, "x"), sizes=[(4, 6)])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
