@@ -8,7 +8,7 @@ import tomli_w
 
 from harness.challenge import MosCalibration, MosPair
 from harness.errors import DataError, UsageError, quote
-from harness.files import write_atomically
+from harness.files import write_named
 from harness.metrics.mos_proxy import MosFit, fit_mos, measure_error
 from harness.score_table import read_cells, read_numbers, read_row_names
 
@@ -47,14 +47,8 @@ def calibrate(pairs_path: Path, calibration_path: Path, *, image_set: str) -> li
         raise DataError(f"{pairs_path}: {error}.") from None
     lines = describe_fit(fit, image_set)
     calibration = MosCalibration(image_set, " ".join(lines[1:]), pairs)
-    try:
-        if calibration_path.is_symlink() or (calibration_path.exists() and not calibration_path.is_file()):
-            raise UsageError(f"{calibration_path} is no file that could be replaced; name another --out.")
-        if calibration_path.exists() and calibration_path.samefile(pairs_path):
-            raise UsageError(f"{calibration_path} is the table itself; name another --out.")
-        write_atomically(calibration_path, tomli_w.dumps(msgspec.to_builtins(calibration)).encode())
-    except OSError as error:
-        raise UsageError(f"{calibration_path} cannot be written ({error.strerror}); name another --out.") from None
+    content = tomli_w.dumps(msgspec.to_builtins(calibration)).encode()
+    write_named(calibration_path, content, table=pairs_path)
     named = tomli_w.dumps({"mos": {"calibration": calibration_path.name}}).splitlines()
     written = f"Written: {calibration_path}. A challenge has it in place of its own [mos], by its path from there:"
     return [*lines, written, *named]

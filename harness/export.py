@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.boards import Board
 from harness.errors import UsageError
-from harness.files import write_atomically
+from harness.files import write_named
 from harness.render.latex import render_latex
 
 
@@ -80,10 +80,5 @@ def export_boards(boards: Sequence[Board], format_name: str, path: Path | None) 
     content = ENCODERS[format_name](boards)
     if path is None:
         return content.decode()
-    try:
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise UsageError(f"{path} is no file that could be replaced; name another --out.")
-        write_atomically(path, content)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
+    write_named(path, content)
     return ""

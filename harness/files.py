@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.errors import UsageError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -32,6 +34,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.chmod(0o644)  # mkstemp's files are for their owner alone
         temporary.replace(path)
     sync_folder(path.parent)
+
+
+def write_named(path: Path, content: bytes, *, table: Path | None = None) -> None:
+    """Write the file that a user named with --out: it replaces a file, but no link, no device and not the table read.
+
+    Raises UsageError for what is not replaced and for what cannot be written.
+    """
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UsageError(f"{path} is no file that could be replaced; name another --out.")
+        if table is not None and path.exists() and path.samefile(table):
+            raise UsageError(f"{path} is the table itself; name another --out.")
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
 
 
 def probe_folder(folder: Path) -> None:
