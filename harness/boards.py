@@ -175,20 +175,21 @@ def pool_times(records: Sequence[Record]) -> dict[str, tuple[Blocks, Blocks]]:
 
     Copies of one file are one model: each has the blocks of all, so that noise tells none of them apart.
     """
-    keys = {
-        record.submission.name: (record.submission.sha256 or record.submission.name, timing.device, timing.threads)
-        for record in records
-        if (timing := record.timing) is not None
-    }
-    timings = {record.submission.name: record.timing for record in records}
-    pooled: dict[str, tuple[Blocks, Blocks]] = {}
-    for name, key in keys.items():
-        copies = [timings[other] for other in sorted(keys) if keys[other] == key]
-        pooled[name] = (
-            [block for timing in copies if timing for block in timing.baseline_samples_ns],
-            [block for timing in copies if timing for block in timing.samples_ns],
+    groups: dict[tuple[str, str, int], list[Timing]] = {}
+    own: dict[str, list[Timing]] = {}
+    for record in sorted(records, key=lambda record: record.submission.name):
+        if (timing := record.timing) is not None:
+            name = record.submission.name
+            group = groups.setdefault((record.submission.sha256 or name, timing.device, timing.threads), [])
+            group.append(timing)
+            own[name] = group
+    return {
+        name: (
+            [block for timing in group for block in timing.baseline_samples_ns],
+            [block for timing in group for block in timing.samples_ns],
         )
-    return pooled
+        for name, group in own.items()
+    }
 
 
 def estimate_figures(
