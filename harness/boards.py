@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from harness.challenge import Challenge, Phase, find_phase
 from harness.errors import RecordError
@@ -20,18 +20,20 @@ from harness.flags import find_flags
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
 from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
 from harness.scoring import evaluate_scores, list_names
+from harness.sensitivity import find_swaps
 from harness.statistics import (
+    NOISY,
     RESAMPLES,
     SEED,
     Array,
     Blocks,
     is_noisy,
-    measure_width,
-    percentile_interval,
+    percentile_intervals,
     rank_samples,
     resample_means,
     resample_times,
     share_first_place,
+    share_leads,
     summarise_times,
 )
 
@@ -40,8 +42,10 @@ from harness.statistics import (
 class Board:
     """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`.
 
-    Beside those columns it has `rank`, NaN without a score, and for each score S the probability `S_first` that the
-    submission's is the highest. Images are drawn alike for all submissions, so what is hard for all sets none apart.
+    Beside those columns it has `rank`, NaN without a score; for each score S the probability `S_first` that the
+    submission's is the highest; by the first score, `ahead`, the probability of being better than the next row; and
+    what would put it behind that one, as `find_swaps` says. Images are drawn alike for all submissions, so what is hard
+    for all sets none apart.
     """
 
     dataset: str
@@ -65,8 +69,17 @@ class Estimate:
 
     def fields(self, name: str) -> dict[str, float]:
         """The value and its 95 % interval as columns of a row."""
-        low, high = percentile_interval(self.draws)
-        return {name: self.value, f"{name}_low": low, f"{name}_high": high}
+        return list_fields({name: self})
+
+
+def list_fields(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Values and their 95 % intervals as columns of a row: X, X_low, X_high."""
+    lows, highs = percentile_intervals(np.stack([estimate.draws for estimate in estimates.values()]))
+    return {
+        f"{name}{end}": float(value)
+        for name, low, high in zip(estimates, lows, highs, strict=True)
+        for end, value in (("", estimates[name].value), ("_low", low), ("_high", high))
+    }
 
 
 def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str = "validation") -> tuple[Board, ...]:
@@ -80,10 +93,11 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     qualities = {record.submission.name: quality for record, quality in measured}
     check_same_dataset(qualities)
     check_profiles(qualities, challenge)
+    times = pool_times([record for record, _ in measured])
     boards = []
     for split, images in collect_splits(qualities).items():
         entries = [(r, restrict_quality(q, images, split)) for r, q in measured if contains(q, images)]
-        boards.append(build_board(entries, challenge, find_phase(challenge, phase)))
+        boards.append(build_board(entries, challenge, find_phase(challenge, phase), times))
     return tuple(sorted(boards, key=lambda board: (-len(board.frame), board.pair_count, board.split)))
 
 
@@ -132,29 +146,20 @@ def restrict_quality(quality: Quality, images: Sequence[str], split: str) -> Qua
     return msgspec.structs.replace(quality, split=split, pairs=tuple(pairs[image] for image in images))
 
 
-def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge, phase: Phase) -> Board:
+def build_board(
+    entries: Sequence[tuple[Record, Quality]],
+    challenge: Challenge,
+    phase: Phase,
+    times: Mapping[str, Mapping[str, Estimate]],
+) -> Board:
     """Rank by the phase's first score; rows without scores come last, by name."""
     fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
-    times = pool_times([record for record, _ in entries])
     rows, scores = [], {}
     for record, quality in entries:
         name = record.submission.name
-        estimates = estimate_figures(record, quality, challenge, phase, fit, times.get(name))
+        estimates = estimate_figures(record, quality, challenge, phase, fit, times.get(name, {}))
         rows.append(build_row(record, quality, challenge, phase, estimates))
         scores[name] = {score: estimates[score].draws for score in phase.scores if score in estimates}
-    first = next(iter(phase.scores))
-    frame = pd.DataFrame(rows).sort_values(
-        [first, "submission"], ascending=[False, True], na_position="last", ignore_index=True
-    )
-    frame.insert(0, "rank", math.nan)
-    for score in phase.scores:
-        ranked = frame["submission"].map(lambda name, score=score: score in scores[name])
-        frame[f"{score}_first"] = math.nan
-        if ranked.any():
-            draws = np.array([scores[name][score] for name in frame["submission"][ranked]])
-            frame.loc[ranked, f"{score}_first"] = share_first_place(draws)
-            if score == first:
-                frame.loc[ranked, "rank"] = rank_samples(draws)
     quality = entries[0][1]
     return Board(
         dataset=quality.dataset,
@@ -166,30 +171,50 @@ def build_board(entries: Sequence[tuple[Record, Quality]], challenge: Challenge,
         challenge=challenge,
         phase=phase,
         mos_fit=fit,
-        frame=frame,
+        frame=rank_rows(rows, scores, phase, fit),
     )
 
 
-def pool_times(records: Sequence[Record]) -> dict[str, tuple[Blocks, Blocks]]:
-    """Blocks of the baseline's and the submission's runs by submission.
+def rank_rows(
+    rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Array]], phase: Phase, fit: MosFit
+) -> pd.DataFrame:
+    """The frame of `Board`, from its rows and the bootstrap samples of the scores that each submission has."""
+    first = next(iter(phase.scores))
+    frame = pd.DataFrame(rows).sort_values(
+        [first, "submission"], ascending=[False, True], na_position="last", ignore_index=True
+    )
+    frame.insert(0, "rank", math.nan)
+    frame["ahead"] = math.nan
+    for score in phase.scores:
+        frame[f"{score}_first"] = math.nan
+        ranked = frame.index[[score in scores[name] for name in frame["submission"]]]
+        if ranked.empty:
+            continue
+        draws = np.array([scores[name][score] for name in frame["submission"][ranked]])
+        frame.loc[ranked, f"{score}_first"] = share_first_place(draws)
+        if score == first:
+            frame.loc[ranked, "rank"] = rank_samples(draws)
+            frame.loc[ranked[:-1], "ahead"] = share_leads(draws)
+    return frame.join(find_swaps(frame[frame["rank"].notna()], phase.scores[first], fit))
+
+
+def pool_times(records: Sequence[Record]) -> dict[str, dict[str, Estimate]]:
+    """Times by submission, as `estimate_times` has them.
 
     Copies of one file are one model: each has the blocks of all, so that noise tells none of them apart.
     """
-    groups: dict[tuple[str, str, int], list[Timing]] = {}
-    own: dict[str, list[Timing]] = {}
+    groups: dict[tuple[str, str, int], dict[str, Timing]] = {}
     for record in sorted(records, key=lambda record: record.submission.name):
         if (timing := record.timing) is not None:
             name = record.submission.name
-            group = groups.setdefault((record.submission.sha256 or name, timing.device, timing.threads), [])
-            group.append(timing)
-            own[name] = group
-    return {
-        name: (
-            [block for timing in group for block in timing.baseline_samples_ns],
-            [block for timing in group for block in timing.samples_ns],
-        )
-        for name, group in own.items()
-    }
+            group = groups.setdefault((record.submission.sha256 or name, timing.device, timing.threads), {})
+            group[name] = timing
+    pooled: dict[str, dict[str, Estimate]] = {}
+    for group in groups.values():
+        baseline = [block for timing in group.values() for block in timing.baseline_samples_ns]
+        own = [block for timing in group.values() for block in timing.samples_ns]
+        pooled |= dict.fromkeys(group, estimate_times(baseline, own))
+    return pooled
 
 
 def estimate_figures(
@@ -198,14 +223,13 @@ def estimate_figures(
     challenge: Challenge,
     phase: Phase,
     fit: MosFit,
-    times: tuple[Blocks, Blocks] | None,
+    times: Mapping[str, Estimate],
 ) -> dict[str, Estimate]:
     """Quality, MOS, times and scores of one submission, as far as they were measured."""
     estimates = estimate_quality(quality, challenge)
     if "niqe" in estimates:
         estimates["mos"] = estimate_mos(estimates["niqe"], fit, record.submission.name)
-    if times is not None:
-        estimates |= estimate_times(*times)
+    estimates |= times
     return estimates | estimate_scores(phase, estimates)
 
 
@@ -226,13 +250,11 @@ def build_row(
         "model_bytes": record.cost.model_bytes if record.cost else None,
         "multiply_adds": record.cost.multiply_adds if record.cost else None,
         "status": record.status,
-        "noisy": record.timing is not None and summarise_timing(record.timing)["noisy"],
+        "noisy": record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns),
         "flagged": bool(find_flags(record)),
     }
     missing = Estimate(math.nan, np.full(RESAMPLES, math.nan))
-    for name in names:
-        row |= estimates.get(name, missing).fields(name)
-    return row
+    return row | list_fields({name: estimates.get(name, missing) for name in names})
 
 
 def average_quality(quality: Quality, challenge: Challenge) -> dict[str, float]:
@@ -278,10 +300,10 @@ def estimate_mos(niqe: Estimate, fit: MosFit, name: str) -> Estimate:
     """
     freedom = len(fit.pairs) - 2
     value, low, high = predict_mos(fit, niqe.value)
-    error = (high - low) / 2 / stats.t.ppf(0.975, freedom)
+    error = (high - low) / 2 / special.stdtrit(freedom, 0.975)
     # evenly spaced quantiles in random order: the tails of few pairs are too heavy to leave to chance
     levels = (np.random.default_rng([SEED, *name.encode()]).permutation(RESAMPLES) + 0.5) / RESAMPLES
-    return Estimate(value, fit.intercept + fit.slope * niqe.draws + error * stats.t.ppf(levels, freedom))
+    return Estimate(value, fit.intercept + fit.slope * niqe.draws + error * special.stdtrit(freedom, levels))
 
 
 def estimate_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> dict[str, Estimate]:
@@ -306,13 +328,13 @@ def summarise_timing(timing: Timing) -> dict[str, Any]:
     if timing.device == "cpu":
         baseline_ms, cpu_ms = (t / 1e6 for t in summarise_times(timing.baseline_cpu_ns, timing.cpu_ns))
         row = {"cpu_time": cpu_ms, "cpu_speed_up": baseline_ms / cpu_ms}
-    for name, estimate in estimates.items():
-        row |= estimate.fields(name)
+    row |= list_fields(estimates)
+    width = (row["speed_up_high"] - row["speed_up_low"]) / row["speed_up"]
     return row | {
         "load": float(np.median(timing.load_ns)) / 1e6,
         "first": float(np.median([runs[0] for runs in timing.warmup_ns])) / 1e6,
-        "width": measure_width(timing.baseline_samples_ns, timing.samples_ns),
-        "noisy": is_noisy(timing.baseline_samples_ns, timing.samples_ns),
+        "width": width,
+        "noisy": width > NOISY,
         "blocks": len(timing.samples_ns),
         "device": timing.device,
         "threads": timing.threads,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.archive import list_datasets, read_records, write_bytes, write_text
+from harness.archive import list_datasets, read_record, read_records, write_bytes, write_text
 from harness.boards import Board, build_boards
 from harness.challenge import Challenge, find_phase
 from harness.dataset import Dataset
@@ -84,8 +84,11 @@ def list_other_datasets(reports_dir: Path, dataset: str, challenge: Challenge) -
 
 def list_recorded_datasets(reports_dir: Path, challenge: Challenge) -> list[str]:
     """Datasets that have records of a challenge."""
-    records_dir = reports_dir / "records"
-    return [f.name for f in list_datasets(records_dir) if select_records(records_dir, f.name, challenge)]
+    return [
+        folder.name
+        for folder in list_datasets(reports_dir / "records")
+        if any(read_record(path).challenge == challenge.name for path in sorted(folder.glob("*.json")))
+    ]
 
 
 def check_tables(reports_dir: Path, challenge: Challenge) -> None:

@@ -3,7 +3,7 @@
 import ast
 import difflib
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,16 +70,31 @@ def check_formula(score: str, formula: str, known_names: Collection[str]) -> Non
             )
 
 
-def list_names(formula: str) -> set[str]:
+@functools.lru_cache
+def list_names(formula: str) -> frozenset[str]:
     """The column names that a formula, already checked, refers to."""
     tree = ast.parse(formula.strip(), mode="eval")
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - FUNCTIONS.keys()
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - FUNCTIONS.keys()
+
+
+def split_terms(formula: str) -> tuple[str, ...]:
+    """The terms that a formula, already checked, adds up, as formulas: a - 2*(b - 1) gives a and -(2 * (b - 1))."""
+    return tuple(ast.unparse(term) for term in _list_terms(ast.parse(formula.strip(), mode="eval").body))
 
 
 def suggest_name(name: str, known_names: Collection[str]) -> str:
     """' (did you mean X?)' where a known name is close, else nothing; for the end of an error message."""
     close = difflib.get_close_matches(name, sorted(known_names), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _list_terms(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        yield from _list_terms(node.left)
+        negative = isinstance(node.op, ast.Sub)
+        yield from (ast.UnaryOp(ast.USub(), term) if negative else term for term in _list_terms(node.right))
+    else:
+        yield node
 
 
 def _parse(score: str, formula: str) -> ast.Expression:
@@ -119,8 +134,11 @@ def _check_finite(name: str, array: Array) -> None:
         raise ChallengeError(f"column '{name}': row {row + 1} is {array.ravel()[row]}; scores need finite numbers")
 
 
+_check_once = functools.lru_cache(check_formula)  # a board evaluates the same formulas for every row
+
+
 def _evaluate(score: str, formula: str, arrays: Mapping[str, Array]) -> Array:
-    check_formula(score, formula, arrays.keys())
+    _check_once(score, formula, frozenset(arrays))
     evaluator = simpleeval.SimpleEval(operators=OPERATORS, functions=FUNCTIONS, names=dict(arrays))
     # Python integers would make 9**9**9 endless; float64 overflows, which is caught.
     evaluator.nodes[ast.Constant] = lambda node: np.float64(node.value)

@@ -3,12 +3,14 @@
 Seeded: the same samples give the same digits.
 """
 
+import functools
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Array = npt.NDArray[np.float64]
 Blocks = Sequence[Sequence[int]]
@@ -17,6 +19,7 @@ RESAMPLES = 5000  # another seed moves an interval's ends by about 1 % of its wi
 SEED = 2018
 CONFIDENCE = 0.95
 CORRELATION = 0.5  # of a block with the next; docs/measurement.md has what was measured
+_BLOCKS_SEED = (SEED, 1)  # not that of the images: four photos would be drawn as four blocks
 NOISY = 0.02  # a ratio whose interval is wider than this part of it is not known well enough
 
 
@@ -38,8 +41,8 @@ def resample_means(values: npt.ArrayLike) -> Array:
     Raises ValueError for no values and for one that is not finite.
     """
     array = _check_values(np.asarray(values, dtype=np.float64))
-    indices = np.random.default_rng(SEED).integers(0, len(array), (RESAMPLES, len(array)))
-    return np.stack([column[indices].mean(axis=1) for column in array.T], axis=1)
+    centre = array.mean(axis=0)  # equal values then have exactly their own mean
+    return np.asarray(centre + _count_draws(len(array), SEED) @ (array - centre) / len(array))
 
 
 def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
@@ -53,18 +56,17 @@ def resample_times(baseline_samples_ns: Blocks, samples_ns: Blocks) -> Array:
     varies, because what disturbs a machine outlasts a block. Raises ValueError as summarise_times.
     """
     _check_blocks(baseline_samples_ns, samples_ns)
-    generator = np.random.default_rng([SEED, 1])  # not that of the images: four photos would be drawn as four blocks
     if len(samples_ns) == 1:
+        generator = np.random.default_rng(_BLOCKS_SEED)
         medians = [_resample_median(block[0], generator) for block in (baseline_samples_ns, samples_ns)]
         return np.stack(medians, axis=1)
-    logs = np.log([[np.median(block) for block in blocks] for blocks in (baseline_samples_ns, samples_ns)])
+    logs = np.log([[statistics.median(block) for block in blocks] for blocks in (baseline_samples_ns, samples_ns)])
     count = len(samples_ns)
-    indices = generator.integers(0, count, (RESAMPLES, count))
     centre = logs.mean(axis=1, keepdims=True)
     level = (1 + CONFIDENCE) / 2
-    stretch = math.sqrt(count / (count - 1)) * stats.t.ppf(level, count - 1) / stats.norm.ppf(level)
+    stretch = math.sqrt(count / (count - 1)) * special.stdtrit(count - 1, level) / special.ndtri(level)
     stretch *= math.sqrt((1 + CORRELATION) / (1 - CORRELATION))
-    draws = centre + stretch * (logs[:, indices].mean(axis=2) - centre)
+    draws = centre + stretch * ((logs - centre) @ _count_draws(count, _BLOCKS_SEED).T / count)
     return np.asarray(np.exp(draws).T, dtype=np.float64)
 
 
@@ -81,16 +83,35 @@ def is_noisy(baseline_samples_ns: Blocks, samples_ns: Blocks) -> bool:
     return measure_width(baseline_samples_ns, samples_ns) > NOISY
 
 
+@functools.lru_cache(maxsize=32)
+def _count_draws(count: int, seed: int | tuple[int, ...]) -> Array:
+    """How often each of `count` is drawn in each resample, (RESAMPLES, count)."""
+    indices = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    draws = np.arange(RESAMPLES)[:, np.newaxis] * count + indices
+    return np.bincount(draws.ravel(), minlength=RESAMPLES * count).reshape(RESAMPLES, count).astype(np.float64)
+
+
 def percentile_interval(samples: Array) -> tuple[float, float]:
     """The middle 95 % of bootstrap samples (RESAMPLES,): (low, high)."""
-    low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = percentile_intervals(samples)
     return float(low), float(high)
+
+
+def percentile_intervals(samples: Array) -> Array:
+    """Low and high ends (2, ...) of the middle 95 % of bootstrap samples (..., RESAMPLES)."""
+    return np.asarray(np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=-1))
 
 
 def share_first_place(samples: Array) -> Array:
     """How often each of N is the largest of them (N,), by paired bootstrap samples (N, RESAMPLES); ties are shared."""
     largest = samples == samples.max(axis=0)
     return np.asarray((largest / largest.sum(axis=0)).mean(axis=1))
+
+
+def share_leads(samples: Array) -> Array:
+    """How often each of N but the last is larger than the next (N-1,), by paired bootstrap samples (N, RESAMPLES)."""
+    higher, lower = samples[:-1], samples[1:]
+    return np.asarray((np.mean(higher > lower, axis=1) + np.mean(higher >= lower, axis=1)) / 2)
 
 
 def rank_samples(samples: Array) -> list[int]:
@@ -108,7 +129,7 @@ def rank_samples(samples: Array) -> list[int]:
 
 
 def _average_medians(blocks: Blocks) -> float:
-    return float(np.exp(np.mean(np.log([np.median(block) for block in blocks]))))
+    return float(np.exp(np.mean(np.log([statistics.median(block) for block in blocks]))))
 
 
 def _resample_median(runs_ns: Sequence[int], generator: np.random.Generator) -> Array:

@@ -21,8 +21,8 @@ LAYERS = (
     "assessment",
     "job",
     "admission audit calibration quality executor",
-    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring score_table environment "
-    "submission archive",
+    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
+    "environment submission archive",
     "flags",
     "statistics metrics protocol records files screen signals errors __init__",
 )

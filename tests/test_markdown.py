@@ -53,11 +53,37 @@ def print_board(records: Sequence[Record], challenge: Challenge, width: int = 80
 def test_every_column_is_there(challenge: Challenge) -> None:
     (row,) = read_table(render(challenge, make_record(seed=1)), "Split all: 20 pairs")
     assert list(row) == [
-        "Rank", "Submission", "Score A", "Score B", "Score C", "P(first) (%)", "PSNR (dB)", "MS-SSIM", "NIQE ↓",
-        "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)", "Status",
+        "Rank", "Submission", "Score A", "Score B", "Score C", "P(first) by A, B, C (%)", "PSNR (dB)", "MS-SSIM",
+        "NIQE ↓", "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)", "Status",
     ]  # fmt: skip
     assert (row["Rank"], row["Submission"], row["Status"]) == ("1", "alpha", "ok")
     assert (row["Peak RAM (MB)"], row["Model (MB)"], row["Multiply-adds (G)"]) == ("500 (70 loaded)", "0.30", "63.7")
+
+
+def test_order_says_what_would_swap_neighbours(challenge: Challenge) -> None:
+    # 8 of PSNR ahead, 2 * 1 of speed behind: a quarter of PSNR's weight makes them level
+    records = [make_record("clear", psnr=24.0, ms=200.0), make_record("fast", psnr=22.0, ms=100.0)]
+    page = render(challenge, *records)
+    (row,) = read_table(page, "How firm the order is")
+    assert (row["Ahead"], row["Behind"], row["Score A apart"]) == ("clear", "fast", "6.00")
+    assert row["Swapped by"] == "0.25 times `4 * (psnr - 21)`"
+    assert row["Ahead in (%)"] == "100.0"
+    assert "swaps two neighbours is 0.25 times `4 * (psnr - 21)` (clear and fast). MOS does not enter Score A" in page
+
+
+def test_order_says_which_slope_of_mos_would_swap_neighbours(challenge: Challenge) -> None:
+    records = [make_record("clear", psnr=24.0), make_record("natural", photos=(3.0, 3.0, 3.5, 3.5))]
+    page = render(challenge, *records, phase="test")
+    (row,) = read_table(page, "How firm the order is")
+    slope = float(row["Swapped by a slope of MOS of"])
+    scores = {r["Submission"]: float(r["Score A"].split()[0]) for r in read_table(page, "Split all")}
+    # NIQE of 5.25 and 3.25: a slope changed by d moves the two apart by 100 * 0.0721 * 2 * d
+    assert slope == pytest.approx(-0.315 + (scores["natural"] - scores["clear"]) / (100 * 0.0721 * 2), abs=0.01)
+    assert f"the nearest one that swaps two neighbours is {slope:.3f} ({row['Ahead']} and {row['Behind']})" in page
+
+
+def test_one_submission_has_no_neighbour(challenge: Challenge) -> None:
+    assert "How firm the order is" not in render(challenge, make_record())
 
 
 def test_cells_are_the_boards_figures(challenge: Challenge) -> None:

@@ -21,6 +21,7 @@ from harness.render.cells import (
 )
 from harness.render.figures import SCORES, SPEED_QUALITY, select_points, select_scored
 from harness.render.measurement import describe_cost, render_remarks, render_times
+from harness.render.order import render_order
 from harness.scoring import list_names
 
 
@@ -30,7 +31,7 @@ def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], chall
     for board in boards:
         parts.append(render_board(board))
         if board is boards[0]:
-            parts += render_figures(board)
+            parts += [*render_figures(board), render_order(board)]
     parts += [
         render_remarks(records),
         render_failures(records),
@@ -84,7 +85,9 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
     cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
-    cells["P(first) (%)"] = format_number(row[f"{next(iter(board.phase.scores))}_first"], 1, divisor=0.01)
+    cells[f"P(first) by {', '.join(map(escape, board.phase.scores))} (%)"] = " / ".join(
+        format_number(row[f"{name}_first"], 1, divisor=0.01) for name in board.phase.scores
+    )
     for name in (metric.name for metric in board.challenge.metrics):
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
         cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
