@@ -1,7 +1,7 @@
 """The figures: nothing overlaps or leaves the frame, and the same board gives the same bytes."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from xml.etree import ElementTree
 
@@ -16,7 +16,18 @@ from stored import make_record
 
 from harness.boards import Board, build_boards
 from harness.challenge import Challenge, read_challenge
-from harness.render.figures import COLOURS, MARKERS, draw_scores, draw_speed_quality, render_figures, select_points
+from harness.render.figures import (
+    COLOURS,
+    MARKERS,
+    MEMORY_TIME,
+    MOST_SHOWN,
+    PERCEPTION_DISTORTION,
+    SCORES,
+    SPEED_QUALITY,
+    list_figures,
+    list_planes,
+    render_figures,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +44,17 @@ def make_board(challenge: Challenge, count: int, *, name: str = "team_{}") -> Bo
     return build_boards(records, challenge)[0]
 
 
-def draw(board: Board, how: Callable[[Board], Figure] = draw_speed_quality) -> Figure:
-    figure = how(board)
+def draw(board: Board, place: str = SPEED_QUALITY) -> Figure:
+    figure = list_figures(board)[place]()
     FigureCanvasAgg(figure).draw()
     return figure
 
 
 def test_figures_of_a_legible_size(challenge: Challenge) -> None:
     figures = render_figures(make_board(challenge, 5))
-    assert list(figures) == [
-        *("figures/speed_quality.png", "figures/speed_quality.svg", "figures/scores.png", "figures/scores.svg")
-    ]
-    for place, least_height in (("figures/speed_quality", 600), ("figures/scores", 300)):
+    least_heights = {SCORES: 300, SPEED_QUALITY: 600, PERCEPTION_DISTORTION: 600, MEMORY_TIME: 600}
+    assert list(figures) == [f"{place}.{kind}" for place in least_heights for kind in ("png", "svg")]
+    for place, least_height in least_heights.items():
         with Image.open(io.BytesIO(figures[f"{place}.png"])) as image:
             assert image.format == "PNG"
             assert image.width == 1200
@@ -66,18 +76,21 @@ def test_the_users_style_changes_nothing(challenge: Challenge) -> None:
 
 
 def test_nothing_to_draw(challenge: Challenge) -> None:
-    (board,) = build_boards([make_record(ms=None)], challenge)
+    (board,) = build_boards([make_record(ms=None, photos=())], challenge)
     assert render_figures(board) == {}
 
 
 def test_only_what_was_timed_is_drawn(challenge: Challenge) -> None:
     (board,) = build_boards([make_record("timed"), make_record("untimed", psnr=30.0, ms=None)], challenge)
-    assert list(select_points(board)["submission"]) == ["timed"]
+    planes = {place: set(plane.select(board)["submission"]) for place, plane in list_planes(board).items()}
+    assert planes[SPEED_QUALITY] == planes[MEMORY_TIME] == {"timed"}
+    assert planes[PERCEPTION_DISTORTION] == {"timed", "untimed"}
 
 
+@pytest.mark.parametrize("place", [SPEED_QUALITY, PERCEPTION_DISTORTION, MEMORY_TIME])
 @pytest.mark.parametrize(("count", "name"), [(1, "team_{}"), (5, "team_{}"), (25, "_$^$_" + "x" * 60 + "{}")])
-def test_no_text_overlaps_or_leaves_the_frame(challenge: Challenge, count: int, name: str) -> None:
-    figure = draw(make_board(challenge, count, name=name))
+def test_no_text_overlaps_or_leaves_the_frame(challenge: Challenge, count: int, name: str, place: str) -> None:
+    figure = draw(make_board(challenge, count, name=name), place)
     (axes,), (legend,) = figure.axes, figure.legends
     texts = [*legend.get_texts(), legend.get_title(), axes.title, axes.xaxis.label, axes.yaxis.label]
     texts += [label for label, place in list_ticks(axes.xaxis) if axes.get_xlim()[0] <= place <= axes.get_xlim()[1]]
@@ -137,9 +150,47 @@ def test_front_joins_those_that_none_beats_in_both(challenge: Challenge) -> None
     assert not [line for line in alone.lines if line.get_linestyle() == "--"]
 
 
+def test_front_where_less_is_better(challenge: Challenge) -> None:
+    records = [
+        make_record("sharp", psnr=20.0, photos=(3.0,)),
+        make_record("close", psnr=24.0, photos=(6.0,)),
+        make_record("beaten", psnr=19.0, photos=(5.0,)),
+    ]
+    (axes,) = draw(build_boards(records, challenge)[0], PERCEPTION_DISTORTION).axes
+    (front,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert list(front.get_ydata()) == [6.0, 3.0]
+
+
+def test_memory_has_no_interval(challenge: Challenge) -> None:
+    (axes,) = draw(make_board(challenge, 2), MEMORY_TIME).axes
+    assert [list(points.lines[0].get_ydata()) for points in axes.containers] == [[500.0], [500.0]]
+    assert [len(points.lines[2]) for points in axes.containers] == [1, 1]  # of the time alone
+
+
+def test_a_submission_looks_the_same_in_every_figure(challenge: Challenge) -> None:
+    board = make_board(challenge, 5)
+    looks = []
+    for place in (SPEED_QUALITY, MEMORY_TIME):
+        figure = draw(board, place)
+        names = [text.get_text().split()[-1] for text in figure.legends[0].get_texts()]
+        points = [points.lines[0] for points in figure.axes[0].containers]
+        looks.append({name: (p.get_color(), p.get_marker()) for name, p in zip(names, points, strict=False)})
+    assert len(looks[0]) == 5
+    assert looks[0] == looks[1]
+
+
+def test_of_many_submissions_the_best_are_drawn(challenge: Challenge) -> None:
+    board = make_board(challenge, MOST_SHOWN + 10)
+    for place, figure in ((place, draw(board, place)) for place in list_figures(board)):
+        title = figure.get_suptitle() if place == SCORES else figure.axes[0].get_title()
+        assert title.endswith(f"; {MOST_SHOWN} of {MOST_SHOWN + 10} submissions")
+    shown = list_planes(board)[SPEED_QUALITY].select(board)["submission"]
+    assert set(shown) == set(board.frame["submission"].head(MOST_SHOWN))
+
+
 def test_scores_stand_in_rows_with_their_intervals(challenge: Challenge) -> None:
     board = make_board(challenge, 4)
-    figure = draw(board, draw_scores)
+    figure = draw(board, SCORES)
     assert [axes.get_xlabel() for axes in figure.axes] == ["Score A", "Score B", "Score C"]
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     frame = board.frame
@@ -156,13 +207,13 @@ def test_a_band_lies_behind_every_second_rank(challenge: Challenge) -> None:
     copies = [make_record(name, psnr=24.0, sha256="c" * 64) for name in ("one", "two")]
     (board,) = build_boards([*copies, make_record("third", psnr=20.0), make_record("last", psnr=10.0)], challenge)
     assert list(board.frame["rank"]) == [1, 1, 3, 4]
-    (axes, *_) = draw(board, draw_scores).axes
+    (axes, *_) = draw(board, SCORES).axes
     assert sorted(band.get_y() for band in axes.patches) == [-0.5, 0.5, 2.5]
 
 
 @pytest.mark.parametrize(("count", "name"), [(1, "team_{}"), (11, "_$^$_" + "x" * 60 + "{}"), (40, "team_{}")])
 def test_no_row_of_scores_overlaps_another(challenge: Challenge, count: int, name: str) -> None:
-    figure = draw(make_board(challenge, count, name=name), draw_scores)
+    figure = draw(make_board(challenge, count, name=name), SCORES)
     labels = figure.axes[0].get_yticklabels()
     boxes = [label.get_window_extent() for label in labels]
     assert len(boxes) == count

@@ -10,7 +10,7 @@ from harness.archive import locate_record, write_record
 from harness.challenge import Challenge, read_challenge
 from harness.errors import RecordError
 from harness.records import Record
-from harness.render.figures import SCORES, SPEED_QUALITY
+from harness.render.figures import MEMORY_TIME, PERCEPTION_DISTORTION, SCORES, SPEED_QUALITY
 from harness.reporting import (
     check_leaderboard,
     check_tables,
@@ -21,7 +21,8 @@ from harness.reporting import (
     write_tables,
 )
 
-FIGURES = [f"{place}.{kind}" for place in (SCORES, SPEED_QUALITY) for kind in ("png", "svg")]
+PLACES = (SCORES, SPEED_QUALITY, PERCEPTION_DISTORTION, MEMORY_TIME)
+FIGURES = [f"{place}.{kind}" for place in PLACES for kind in ("png", "svg")]
 
 
 @pytest.fixture(scope="module")

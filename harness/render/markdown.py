@@ -19,7 +19,7 @@ from harness.render.cells import (
     head_metric,
     render_table,
 )
-from harness.render.figures import SCORES, SPEED_QUALITY, select_points, select_scored
+from harness.render.figures import MEMORY_TIME, PERCEPTION_DISTORTION, SCORES, SPEED_QUALITY, list_figures
 from harness.render.measurement import describe_cost, render_remarks, render_times
 from harness.render.order import render_order
 from harness.scoring import list_names
@@ -43,11 +43,15 @@ def render_leaderboard(boards: Sequence[Board], records: Sequence[Record], chall
 
 
 def render_figures(board: Board) -> Iterable[str]:
-    """The board's figures, as far as it has any."""
-    if not select_scored(board).empty:
-        yield f"![Scores of every submission with their intervals]({SCORES}.png)"
-    if not select_points(board).empty:
-        yield f"![Speed-up against PSNR of every submission]({SPEED_QUALITY}.png)"
+    """The two figures that matter most, as far as the board has them, and where the others are."""
+    figures = list_figures(board)
+    for place, text in ((SCORES, "Scores of every submission"), (SPEED_QUALITY, "Speed-up against PSNR")):
+        if place in figures:
+            yield f"![{text}, with 95 % intervals]({place}.png)"
+    others = {PERCEPTION_DISTORTION: "NIQE against PSNR", MEMORY_TIME: "peak RAM against time"}
+    links = [f"[{text}]({place}.png)" for place, text in others.items() if place in figures]
+    if links:
+        yield f"More figures, each as SVG too: {', '.join(links)}."
 
 
 def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
