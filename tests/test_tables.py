@@ -10,6 +10,7 @@ from stored import PROFILES
 
 from harness.challenge import Challenge, read_challenge
 from harness.dataset import PIRM2018B_SPLITS
+from harness.errors import UsageError
 from harness.published.ablation import read_ablation
 from harness.published.comparison import Comparison, compare_published
 from harness.published.paper import read_published
@@ -86,6 +87,16 @@ def test_infinite_psnr_counts_as_the_challenge_says(challenge: Challenge) -> Non
     record = msgspec.structs.replace(record, quality=msgspec.structs.replace(record.quality, pairs=tuple(pairs)))
     row = compare(challenge, record).methods.set_index("title").loc["SRCNN"]
     assert row["test_psnr"] == pytest.approx(challenge.infinite_psnr_db)
+
+
+@pytest.mark.parametrize(("score", "formula"), [("D", "4*psnr"), ("A", "4*psnr"), ("A", "mos + time")])
+def test_scores_that_the_final_table_does_not_have_are_refused(challenge: Challenge, score: str, formula: str) -> None:
+    phase = msgspec.structs.replace(challenge.phases["test"], scores={score: formula})
+    other = msgspec.structs.replace(challenge, phases={"test": phase})
+    with pytest.raises(
+        UsageError, match=r"the scores A, B and C by PSNR, MOS and time, which .* does not have; leave --challenge out"
+    ):
+        compare(other)
 
 
 def test_other_dataset_gives_time_but_no_quality(challenge: Challenge) -> None:
@@ -269,7 +280,7 @@ def test_columns_of_the_final_table(challenge: Challenge) -> None:
     assert printed["Eds"]["Huawei P20 ms"] == "OOM"
     assert printed["Rainbow"]["Razer Phone ms"] == "-"
     assert printed["MIPhoenix"]["measured with"] == "published only: no network of this team is at hand"
-    assert printed["BOE-SBG"]["measured with"] == "boe_normal, below"
+    assert printed["BOE-SBG"]["measured with"].startswith("boe_normal ffffffff, trained on somewhere and outputs")
     assert printed["SRCNN-Baseline"]["measured with"].startswith("published only: srcnn was not")
     measured = read_table(page, heading, 1)
     assert [(row["column"], row["published"], row["difference"]) for row in measured] == [

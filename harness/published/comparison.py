@@ -9,7 +9,9 @@ import pandas as pd
 from harness.boards import Estimate, contains, estimate_quality, estimate_times, restrict_quality
 from harness.challenge import Challenge
 from harness.dataset import PIRM2018B_SPLITS
+from harness.errors import UsageError
 from harness.published.ablation import MeasuredCondition, tabulate_ablation
+from harness.published.orders import join_words
 from harness.published.paper import Method, Published
 from harness.published.verdicts import (
     Judgement,
@@ -71,7 +73,8 @@ def compare_published(
     methods = build_methods(chosen, measured, challenge, published.methods, baseline)
     same_data = build_methods(chosen, measured, challenge, retrained, baseline)
     scored = score_table("published:final", challenge, "test")
-    teams = build_teams(scored.frame, chosen, measured, published)
+    check_scores(scored.frame, challenge, published)
+    teams = build_teams(scored.frame, chosen, measured, challenge, published)
     conditions = tabulate_ablation(published.conditions, ablation)
     notes = published.notes
     return Comparison(
@@ -95,6 +98,17 @@ def compare_published(
     )
 
 
+def check_scores(scored: pd.DataFrame, challenge: Challenge, published: Published) -> None:
+    """Raise UsageError unless the challenge scores the final table by what that prints."""
+    printed = [name for name in published.final_table.places if name != "MOS"]
+    needed = {f"{score}_published" for score in (*printed, *challenge.phases["test"].scores)}
+    if {*needed, "psnr", "time", "baseline_time"} - {*scored}:
+        raise UsageError(
+            f"the final table has the scores {join_words(printed)} by PSNR, MOS and time, which the test phase of "
+            f"{challenge.name} does not have; leave --challenge out."
+        )
+
+
 def choose_records(records: Sequence[Record], challenge: Challenge) -> dict[str, Record]:
     """One record a submission: on the challenge's dataset rather than another, and of the most pairs."""
 
@@ -114,7 +128,7 @@ def measure(record: Record, challenge: Challenge) -> dict[str, Estimate]:
             if contains(quality, PIRM2018B_SPLITS[split]):
                 restricted = restrict_quality(quality, PIRM2018B_SPLITS[split], split)
                 estimates = estimate_quality(restricted, challenge)
-                found |= {f"{split}_{name}": estimates[name] for name in ("psnr", "ms_ssim")}
+                found |= {f"{split}_{name}": estimates[name] for name in ("psnr", "ms_ssim") if name in estimates}
         estimates = estimate_quality(quality, challenge)
         found |= {"photo_niqe": estimates["niqe"]} if "niqe" in estimates else {}
     if record.timing is not None:
@@ -157,33 +171,44 @@ def build_methods(
 
 
 def build_teams(
-    scored: pd.DataFrame, chosen: Mapping[str, Record], measured: Measured, published: Published
+    scored: pd.DataFrame,
+    chosen: Mapping[str, Record],
+    measured: Measured,
+    challenge: Challenge,
+    published: Published,
 ) -> pd.DataFrame:
     """The frame of Comparison.teams: the scored table, all printed columns, and what is measured for known teams."""
-    table = published.final_table
-    printed = pd.read_csv(PACKAGED["published:final"].parent / table.file).rename(columns={"team": "name"})
+    printed = pd.read_csv(PACKAGED["published:final"].parent / published.final_table.file)
+    printed = printed.rename(columns={"team": "name"})
     new = [column for column in printed if f"{column}_published" not in scored and column not in (*scored, "cpu_ms")]
     teams = scored.merge(printed[["name", *new]], on="name", validate="one_to_one")
-    methods = [
-        Method(team, submission=table.submissions.get(team, ""), not_run=table.not_run) for team in teams["name"]
-    ]
-    teams["submission"] = [method.submission if measured.get(method.submission) else "" for method in methods]
-    teams["measured_with"] = [
-        f"{name}, below" if name else explain_absence(method, chosen, published=True)
-        for name, method in zip(teams["submission"], methods, strict=True)
-    ]
     teams["time_ratio"] = teams["time"] / teams["baseline_time"]
-    rows = []
-    for name, ratio in zip(teams["submission"], teams["time_ratio"], strict=True):
-        found = measured.get(name, {})
-        memory = chosen[name].memory if name else None
-        peak = {"peak_gb": memory.peak_bytes / 1e9} if memory is not None else {}
-        rows.append(collect_fields(found, QUANTITIES) | collect_times(found, ratio) | peak)
+    methods = [find_method(row["name"], row["psnr"], published) for row in teams.to_dict("records")]
+    teams["submission"] = [method.submission if measured.get(method.submission) else "" for method in methods]
+    teams["measured_with"] = [describe_quality(method, chosen, challenge) for method in methods]
+    rows = [
+        measure_team(chosen.get(name), measured.get(name, {}), ratio)
+        for name, ratio in zip(teams["submission"], teams["time_ratio"], strict=True)
+    ]
     columns = [*list_columns(*QUANTITIES, *TIMES), "peak_gb"]
     teams = teams.join(pd.DataFrame(rows, columns=columns).astype(float))
     teams["psnr_difference"] = teams["test_psnr"] - teams["psnr"]
     teams["ssim_difference"] = teams["test_ms_ssim"] - teams["ms_ssim"]
     return teams
+
+
+def find_method(team: str, psnr: float, published: Published) -> Method:
+    """The method whose submission is a team's, or one that was not run."""
+    submission = published.final_table.submissions.get(team)
+    known = (method for method in published.methods if method.submission == submission)
+    return next(known, Method(team, not_run=published.final_table.not_run, psnr=psnr))
+
+
+def measure_team(record: Record | None, found: Mapping[str, Estimate], published_ratio: float) -> dict[str, float]:
+    """The measured columns of a team's row, as far as there are some."""
+    memory = record.memory if record is not None else None
+    peak = {"peak_gb": memory.peak_bytes / 1e9} if memory is not None else {}
+    return collect_fields(found, QUANTITIES) | collect_times(found, published_ratio) | peak
 
 
 def build_sources(methods: Sequence[Method], chosen: Mapping[str, Record], measured: Measured) -> pd.DataFrame:
