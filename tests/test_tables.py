@@ -204,7 +204,7 @@ def test_one_method_or_none_has_no_order(challenge: Challenge) -> None:
         assert compare(challenge).judgements[table].verdict == f"{nothing}."
     one = compare(challenge, make_record("srcnn", psnr=18.27)).judgements["table2"].verdict
     assert one.startswith(f"{nothing}; values differ (PSNR +0.00 dB, MS-SSIM -0.0265)")
-    assert one.endswith(", since the paper's images (DPED's test set) are not available and these are others.")
+    assert one.endswith(", since the paper's images (DPED's test set) are not available and others were used.")
 
 
 def test_differences_and_ratios_in_the_verdicts(challenge: Challenge) -> None:

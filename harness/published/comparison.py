@@ -13,6 +13,13 @@ from harness.errors import UsageError
 from harness.published.ablation import MeasuredCondition, tabulate_ablation
 from harness.published.orders import join_words
 from harness.published.paper import Method, Published
+from harness.published.sources import (
+    describe_machine,
+    describe_niqe,
+    describe_quality,
+    describe_time,
+    describe_training,
+)
 from harness.published.verdicts import (
     Judgement,
     Measured,
@@ -61,11 +68,7 @@ def compare_published(
     ablation: tuple[MeasuredCondition, ...] = (),
 ) -> Comparison:
     """Set the records beside the published figures. Quality counts only from records on the challenge's dataset."""
-    retrained = [
-        msgspec.structs.replace(method, submission=method.same_data, also_trained_on="")
-        for method in published.methods
-        if method.same_data
-    ]
+    retrained = list_retrained(published)
     known = [method.submission for method in (*published.methods, *retrained)]
     chosen = {name: record for name, record in choose_records(records, challenge).items() if name in known}
     measured = {name: measure(record, challenge) for name, record in chosen.items()}
@@ -107,6 +110,15 @@ def check_scores(scored: pd.DataFrame, challenge: Challenge, published: Publishe
             f"the final table has the scores {join_words(printed)} by PSNR, MOS and time, which the test phase of "
             f"{challenge.name} does not have; leave --challenge out."
         )
+
+
+def list_retrained(published: Published) -> list[Method]:
+    """The methods of which the same network was trained on the 300 pairs alone, with that as their submission."""
+    return [
+        msgspec.structs.replace(method, submission=method.same_data, also_trained_on="")
+        for method in published.methods
+        if method.same_data
+    ]
 
 
 def choose_records(records: Sequence[Record], challenge: Challenge) -> dict[str, Record]:
@@ -244,66 +256,3 @@ def collect_times(found: Mapping[str, Estimate], published_ratio: float | None) 
 def list_columns(*names: str) -> list[str]:
     """Each quantity with the ends of its interval."""
     return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
-
-
-def describe_quality(method: Method, chosen: Mapping[str, Record], challenge: Challenge) -> str:
-    """What PSNR and MS-SSIM were measured with, or why they were not."""
-    record = chosen.get(method.submission)
-    if record is None or record.quality is None:
-        return explain_absence(method, chosen, published=method.psnr is not None)
-    quality, images = record.quality, PIRM2018B_SPLITS["test"]
-    if quality.dataset != challenge.dataset or not contains(quality, images):
-        where = f"{quality.split} of {quality.dataset}"
-        return f"{describe_weights(record, method)}; not measured on test of {challenge.dataset}, only on {where}"
-    return f"{describe_weights(record, method)}; {len(images)} pairs"
-
-
-def describe_niqe(method: Method, chosen: Mapping[str, Record], challenge: Challenge) -> str:
-    """What NIQE was measured with, or why it was not."""
-    record = chosen.get(method.submission)
-    if record is None or record.quality is None:
-        return explain_absence(method, chosen, published=method.niqe is not None)
-    if record.quality.dataset != challenge.dataset:
-        only = record.quality.dataset
-        return f"{describe_weights(record, method)}; not measured on {challenge.dataset}, only on {only}"
-    return f"{describe_weights(record, method)}; {len(record.quality.photos)} photos"
-
-
-def describe_time(method: Method, chosen: Mapping[str, Record], timed: str) -> str:
-    """What time was measured with, or why it was not."""
-    record = chosen.get(timed)
-    if record is None or record.timing is None:
-        return explain_absence(method, chosen, published=method.time_ms is not None)
-    others = "" if timed == method.submission else ", other weights"
-    return f"{timed} {record.submission.sha256[:8]}{others}; {len(record.timing.samples_ns)} pairs of processes"
-
-
-def explain_absence(method: Method, chosen: Mapping[str, Record], *, published: bool) -> str:
-    """Why a method was not measured; where the same network, trained on other data, is to be found."""
-    start = "published only" if published else "not published"
-    record = chosen.get(method.submission)
-    if not method.submission:
-        trained = method.same_data in chosen and chosen[method.same_data].quality is not None
-        return f"{start}: {method.not_run}{'; trained here: see Same data' if trained else ''}"
-    if record is None:
-        return f"{start}: {method.submission} was not evaluated here"
-    reason = record.failure.message if record.failure else "it was not timed"
-    return f"{start}: {method.submission} is {record.status} here ({reason})"
-
-
-def describe_weights(record: Record, method: Method) -> str:
-    """Which file, and what it was trained on."""
-    submission = record.submission
-    return f"{submission.name} {submission.sha256[:8]}, trained on {describe_training(record, method.also_trained_on)}"
-
-
-def describe_training(record: Record, also: str) -> str:
-    """What a submission was trained on, as far as it states that."""
-    return (record.submission.trained_on or "data it does not state") + (f" and {also}" if also else "")
-
-
-def describe_machine(record: Record) -> str:
-    """What a record was made on."""
-    environment = record.environment
-    threads = f", {record.timing.threads} threads" if record.timing is not None else ""
-    return f"{environment.cpu_model}, {environment.cpu_count} CPUs{threads}"
