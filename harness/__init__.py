@@ -10,6 +10,7 @@ dataset      pairs of source (phone) and target (DSLR) photos; assets fetches th
 metrics      PSNR, SSIM, MS-SSIM, NIQE and the MOS proxy: pure functions
 challenge    a challenge as data (challenges/*.toml); scoring evaluates its formulas
 boards       records -> ranked tables; render and export write them; regression compares them
+published    the paper's and the challenge's figures, beside those that the records give
 records      every stored type
 """
 

@@ -8,7 +8,10 @@ from harness.boards import Board, build_boards
 from harness.challenge import Challenge, find_phase
 from harness.dataset import Dataset
 from harness.errors import RecordError
-from harness.published import compare_published, read_published
+from harness.published.ablation import FILE as ABLATION
+from harness.published.ablation import read_ablation
+from harness.published.comparison import compare_published
+from harness.published.paper import read_published
 from harness.records import Record
 from harness.render.figures import render_figures
 from harness.render.markdown import render_leaderboard
@@ -70,11 +73,18 @@ def write_leaderboard(
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
-    """Write tables.md, published beside measured, from the records of one dataset."""
-    records = select_records(reports_dir / "records", dataset, challenge)
+    """Write tables.md, published beside measured, from the records of one dataset and the ablation's table."""
     path = reports_dir / "tables.md"
-    write_text(path, render_tables(compare_published(records, challenge, read_published())))
+    write_text(path, make_tables(reports_dir, dataset, challenge))
     return path
+
+
+def make_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> str:
+    """The text of tables.md. Raises RecordError for a record, or an ablation's table, that does not hold."""
+    published = read_published()
+    records = select_records(reports_dir / "records", dataset, challenge)
+    ablation = read_ablation(reports_dir / ABLATION, published.conditions)
+    return render_tables(compare_published(records, challenge, published, ablation))
 
 
 def list_other_datasets(reports_dir: Path, dataset: str, challenge: Challenge) -> list[str]:
@@ -92,16 +102,17 @@ def list_recorded_datasets(reports_dir: Path, challenge: Challenge) -> list[str]
 
 
 def check_tables(reports_dir: Path, challenge: Challenge) -> None:
-    """Raise RecordError unless tables.md, where there is one, is what the records of some dataset give."""
+    """Raise RecordError unless tables.md, where there is one, is what some dataset's records and the ablation give."""
     path, records_dir = reports_dir / "tables.md", reports_dir / "records"
     if not path.exists():
         return
     text = path.read_text(encoding="utf-8", errors="replace")
-    for folder in list_datasets(records_dir):
-        records = select_records(records_dir, folder.name, challenge)
-        if text == render_tables(compare_published(records, challenge, read_published())):
-            return
-    raise RecordError(f"{path} does not follow from {records_dir}; `python -m harness tables` writes it anew.")
+    if any(text == make_tables(reports_dir, folder.name, challenge) for folder in list_datasets(records_dir)):
+        return
+    raise RecordError(
+        f"{path} does not follow from {records_dir} and {reports_dir / ABLATION}; `python -m harness tables` writes it "
+        "anew."
+    )
 
 
 def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.published.claims import METRICS, WORDS, Verdict, judge_claims, measure_scatter
 from harness.render.cells import EMPTY, escape, format_number, render_table
-from reference.ablation_claims import METRICS, WORDS, Verdict, judge_claims, measure_scatter
-from reference.ablation_conditions import BASE, OTHER_SEED
+from reference.ablation_conditions import BASE, OTHER_SEED, PUBLISHED
 from reference.losses import PAPER_WEIGHTS
 
 Row = Mapping[Any, Any]
@@ -89,7 +89,7 @@ def render_difference(row: Row, metric: str) -> str:
 
 def render_claims(frame: pd.DataFrame) -> str:
     """The claims with their verdicts, and how these come about."""
-    rows, verdicts = frame.set_index("condition"), judge_claims(frame)
+    rows, verdicts = frame.set_index("condition"), judge_claims(frame, [c.name for c in PUBLISHED])
     scatter = ", ".join(
         f"{LABELS[metric][1]} {render_margin(measure_scatter(rows, metric), metric, sign='')}" for metric in METRICS
     )

@@ -5,8 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from reference.ablation_claims import CLAIMS, METRICS, choose_word, judge_claims, measure_scatter
+from harness.published.claims import CLAIMS, METRICS, choose_word, judge_claims, measure_scatter
 from reference.ablation_conditions import CONDITIONS, OTHER_SEED, PUBLISHED
+
+PAPER = [condition.name for condition in PUBLISHED]
 
 
 def make_table(**changes: dict[str, float]) -> pd.DataFrame:
@@ -23,11 +25,11 @@ def make_table(**changes: dict[str, float]) -> pd.DataFrame:
 
 
 def judge(frame: pd.DataFrame) -> dict[str, str]:
-    return {verdict.claim.sentence: verdict.word for verdict in judge_claims(frame)}
+    return {verdict.claim.sentence: verdict.word for verdict in judge_claims(frame, PAPER)}
 
 
 def test_the_papers_claims_hold_in_its_own_table():
-    verdicts = judge_claims(make_table())
+    verdicts = judge_claims(make_table(), PAPER)
     assert len(verdicts) == 10
     assert {verdict.word for verdict in verdicts} == {"reproduced"}
     assert all(verdict.published == verdict.measured for verdict in verdicts)
@@ -83,7 +85,7 @@ def test_a_claim_on_all_needs_all():
 
 def test_without_niqe_nothing_is_said_of_it():
     nothing = {condition.name: {"niqe": math.nan} for condition in PUBLISHED}
-    verdicts = judge_claims(make_table(**nothing))
+    verdicts = judge_claims(make_table(**nothing), PAPER)
     assert {verdict.claim.metric for verdict in verdicts if verdict.word == "not measured"} == {"niqe"}
 
 

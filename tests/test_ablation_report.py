@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt  # comes with rich
 
+from harness.published.claims import CLAIMS
 from reference.ablation import describe_condition, write_page, write_report
-from reference.ablation_claims import CLAIMS
 from reference.ablation_conditions import BASE, CONDITIONS, PUBLISHED
 from reference.ablation_report import render_report
 

@@ -136,7 +136,7 @@ def test_networks_that_are_compared_are_trained_on_all_pairs_in_the_same_way(nam
         "network",
         "generator",
         "precision",
-    }:  # harness/published.toml tells the precision
+    }:  # harness/published/published.toml tells the precision
         assert getattr(config, key) == getattr(generators, key), key
     if config.network == "generator":
         shipped = read_config(ROOT / f"reference/configs/{name.removesuffix('_300')}.toml", [])

@@ -38,7 +38,7 @@ CHILD = {
 
 REFERENCE = {
     "ablation": {"assets", "environment", "files"},
-    "ablation_report": {"render"},
+    "ablation_report": {"published", "render"},
     "ablation_sample": {"statistics"},
     "build": {"submission", "assets", "errors"},
     "command": {"errors"},

@@ -21,6 +21,7 @@ from harness.reporting import (
     write_tables,
 )
 
+COMMITTED = Path(__file__).parent.parent / "reports" / "training" / "ablation.csv"
 PLACES = (SCORES, SPEED_QUALITY, PERCEPTION_DISTORTION, MEMORY_TIME)
 FIGURES = [f"{place}.{kind}" for place in PLACES for kind in ("png", "svg")]
 
@@ -166,6 +167,32 @@ def test_tables_follow_from_the_records(reports: Path, challenge: Challenge) -> 
     path.write_text(path.read_text().replace("SRCNN", "SRCN", 1))
     with pytest.raises(RecordError, match=r"tables\.md does not follow from"):
         check_tables(reports, challenge)
+
+
+def test_tables_follow_from_the_ablation_too(reports: Path, challenge: Challenge) -> None:
+    ablation = reports / "training" / "ablation.csv"
+    ablation.parent.mkdir()
+    text = COMMITTED.read_text(encoding="utf-8")
+    ablation.write_text(text, encoding="utf-8")
+    page = write_tables(reports, "pirm2018b", challenge).read_text(encoding="utf-8")
+    assert "| no L1 loss                            |            21.79 |           21.30 |" in page
+    check_tables(reports, challenge)
+    ablation.write_text(text.replace("21.2961", "21.3961"), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"tables\.md does not follow from .*records and .*ablation\.csv; `python"):
+        check_tables(reports, challenge)
+    ablation.unlink()
+    with pytest.raises(RecordError, match="does not follow from"):
+        check_tables(reports, challenge)
+
+
+def test_a_damaged_ablation_stops_the_tables_and_leaves_them(reports: Path, challenge: Challenge) -> None:
+    before = write_tables(reports, "pirm2018b", challenge).read_bytes()
+    (reports / "training").mkdir()
+    (reports / "training" / "ablation.csv").write_bytes(COMMITTED.read_bytes()[:700])
+    for act in (lambda: write_tables(reports, "pirm2018b", challenge), lambda: check_tables(reports, challenge)):
+        with pytest.raises(RecordError, match=r"ablation\.csv cannot be read as the table of an ablation"):
+            act()
+    assert (reports / "tables.md").read_bytes() == before
 
 
 def test_other_datasets_with_records_are_named(reports: Path, challenge: Challenge) -> None:

@@ -1,12 +1,16 @@
 """What the paper says of its Table 5, judged by numbers."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from reference.ablation_conditions import BASE, OTHER_SEED, PUBLISHED
+BASE = "full"
+"""The condition that the others are compared with: all losses and noise."""
+OTHER_SEED = "other_seed"
+"""Not the paper's: BASE trained from another seed, whose difference from it is the scatter between trainings."""
 
 METRICS = {"psnr_db": "published_psnr_db", "ms_ssim": "published_ssim", "niqe": "published_niqe"}
 """Columns of what is measured, and of what was published in its place."""
@@ -25,8 +29,8 @@ class Claim:
 
 
 CLAIMS = (
-    Claim("PSNR is highest with full losses and noise", "psnr_db", "highest", BASE.name),
-    Claim("SSIM is highest with full losses and noise", "ms_ssim", "highest", BASE.name),
+    Claim("PSNR is highest with full losses and noise", "psnr_db", "highest", BASE),
+    Claim("SSIM is highest with full losses and noise", "ms_ssim", "highest", BASE),
     Claim("NIQE rises obviously without contextual loss", "niqe", "rises", "no_contextual"),
     Claim("PSNR is lowest without L1 loss", "psnr_db", "lowest", "no_l1"),
     Claim("NIQE falls without adversarial loss", "niqe", "falls", "no_adversarial"),
@@ -48,22 +52,23 @@ class Verdict:
     word: str
 
 
-def judge_claims(frame: pd.DataFrame) -> list[Verdict]:
-    """A verdict on each claim, from a table with a row a condition."""
+def judge_claims(frame: pd.DataFrame, conditions: Sequence[str]) -> list[Verdict]:
+    """A verdict on each claim, from a table with a row a condition; `conditions` are the paper's."""
     rows = frame.set_index("condition")
-    return [judge_claim(claim, rows) for claim in CLAIMS]
+    return [judge_claim(claim, rows, conditions) for claim in CLAIMS]
 
 
-def judge_claim(claim: Claim, rows: pd.DataFrame) -> Verdict:
+def judge_claim(claim: Claim, rows: pd.DataFrame, conditions: Sequence[str]) -> Verdict:
     """Compare what was measured with what may be chance."""
-    published, measured = (compute_margin(claim, rows[name]) for name in (METRICS[claim.metric], claim.metric))
+    published, measured = (
+        compute_margin(claim, rows[name].reindex(list(conditions))) for name in (METRICS[claim.metric], claim.metric)
+    )
     return Verdict(claim, published, measured, choose_word(measured, measure_scatter(rows, claim.metric)))
 
 
 def compute_margin(claim: Claim, values: pd.Series) -> float:
     """By how much a claim holds for values by condition, below 0 by how much it does not; NaN where one is missing."""
-    paper = values.reindex([condition.name for condition in PUBLISHED])
-    value, base, others = paper[claim.condition], paper[BASE.name], paper.drop(claim.condition)
+    value, base, others = values[claim.condition], values[BASE], values.drop(claim.condition)
     match claim.kind:
         case "highest":
             return float(value - others.max(skipna=False))
@@ -80,10 +85,10 @@ def measure_scatter(rows: pd.DataFrame, metric: str) -> float:
 
     NaN where there is no such training.
     """
-    if OTHER_SEED.name not in rows.index:
+    if OTHER_SEED not in rows.index:
         return math.nan
-    ends = rows.loc[OTHER_SEED.name, [f"{metric}_difference", f"{metric}_low", f"{metric}_high"]]
-    return float(ends.astype(float).abs().max())
+    ends = (float(rows[f"{metric}_{end}"][OTHER_SEED]) for end in ("difference", "low", "high"))
+    return max((abs(end) for end in ends if not math.isnan(end)), default=math.nan)
 
 
 def choose_word(margin: float, scatter: float) -> str:
