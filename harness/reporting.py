@@ -15,7 +15,9 @@ from harness.published.paper import read_published
 from harness.records import Record
 from harness.render.figures import render_figures
 from harness.render.markdown import render_leaderboard
+from harness.render.page import PLOTLY, SUBMISSIONS, read_plotly, render_page
 from harness.render.tables import render_tables
+from harness.showcase import FREE, read_showcase
 
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
@@ -69,7 +71,22 @@ def write_leaderboard(
     for place, picture in render_figures(boards[0]).items() if boards else ():
         write_bytes(reports_dir / place, picture)
     write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
+    write_page(reports_dir, boards, records, challenge)
     return boards
+
+
+def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
+    """Write leaderboard.html and what lies beside it, and remove the pages of submissions that have no record."""
+    datasets = dict.fromkeys((*(board.dataset for board in boards), FREE))
+    showcases = [read_showcase(reports_dir, dataset) for dataset in datasets]
+    write_bytes(reports_dir / PLOTLY, read_plotly())
+    written = set()
+    for place, text in render_page(boards, records, challenge, showcases):
+        write_text(reports_dir / place, text)
+        written.add(reports_dir / place)
+    for page in (reports_dir / SUBMISSIONS).glob("*.html"):
+        if page not in written:
+            page.unlink()
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:

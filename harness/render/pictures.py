@@ -1,0 +1,29 @@
+"""The pictures that the HTML pages compare, as the script reads them."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from harness.showcase import Picture, Showcase
+
+
+def list_shared(showcase: Showcase) -> list[Picture]:
+    """The pictures for which most submissions have an output; the others are on the submissions' own pages."""
+    most = max((len(picture.outputs) for picture in showcase.pictures), default=0)
+    return [picture for picture in showcase.pictures if len(picture.outputs) >= max(1, most / 2)]
+
+
+def describe_picture(picture: Picture, showcase: Showcase, only: str | None = None) -> dict[str, Any]:
+    """A picture for the comparison, with paths from the reports folder; only: the output of one submission."""
+    folder = PurePosixPath("images") / showcase.dataset
+    outputs = {name: str(folder / path) for name, path in picture.outputs.items() if only in (None, name)}
+    jpeg = any(path.endswith(".jpg") for path in picture.outputs.values())
+    return {
+        "image": picture.image,
+        "label": f"{picture.kind} {picture.image} of {showcase.dataset}",
+        "note": "shown as JPEG" if jpeg else "",
+        "width_px": picture.width_px,
+        "height_px": picture.height_px,
+        "source": str(folder / picture.source),
+        "target": str(folder / picture.target) if picture.target else None,
+        "outputs": outputs,
+    }
