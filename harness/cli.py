@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from harness import __version__
-from harness.errors import HarnessError, RecordError
+from harness.errors import HarnessError, RecordError, UsageError
 from harness.files import remove_scratch
 from harness.screen import log, out, release, show_progress, show_table
 from harness.signals import Interrupted, interruptible
@@ -321,6 +321,8 @@ def check(
             )
             log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
             findings.dataset, findings.phase = evaluation.dataset.name, scored.label
+            if speed and evaluation.plan is None:
+                raise UsageError(f"--speed needs photos, and {evaluation.dataset.name} has none; leave it out.")
             gate = Gate(evaluation, reports, tolerances, scored)
             check_submissions(folders, gate, on_progress=progress, on_verdict=on_verdict)
         on_verdict(check_reports(reports, rules))

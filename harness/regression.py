@@ -72,6 +72,11 @@ class SpeedComparison:
         """Whether more is lost than allowed, for certain: both intervals count, so a noisy time proves nothing."""
         return self.change.high < 1 - self.allowed
 
+    @property
+    def is_unclear(self) -> bool:
+        """Whether more than allowed may be lost, or not."""
+        return not self.is_slower and self.change.low < 1 - self.allowed
+
 
 def compare_means(
     before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float]
@@ -194,4 +199,7 @@ def describe_speed(speed: SpeedComparison) -> str:
             f"{subject} got worse, from {speed.before} to {speed.after}, {speed.change} times what it was; "
             f"a loss of {speed.allowed:.0%} is allowed."
         )
-    return f"{subject} is {speed.after}, on record {speed.before}: {speed.change} times that."
+    noisy = (
+        f" Too noisy to rule out a loss of {speed.allowed:.0%}: a larger --budget helps." if speed.is_unclear else ""
+    )
+    return f"{subject} is {speed.after}, on record {speed.before}: {speed.change} times that.{noisy}"

@@ -242,6 +242,8 @@ def test_a_speed_up_is_slower_where_the_interval_of_the_change_says_so(ms: float
     assert speed.is_slower is slower
     assert speed.change.value == pytest.approx(100 / ms, rel=1e-6)
     assert speed.change.low < speed.change.value < speed.change.high
+    assert speed.is_unclear is (spread == 0.1)
+    assert ("Too noisy to rule out a loss of 10%" in describe_speed(speed)) is speed.is_unclear
     noisy = compare_speed("alpha", make_timing(100.0, spread=0.1), make_timing(ms), label="SRCNN", allowed=0.1)
     assert not noisy.is_slower  # nor does a noisy record prove anything
 

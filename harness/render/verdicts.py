@@ -38,7 +38,7 @@ def describe_time(findings: Findings) -> str:
 
 def list_lines(verdict: Verdict) -> list[str]:
     """What there is to say of one thing that was checked, beside its row."""
-    return verdict.sentence.splitlines() if verdict.status != "as recorded" or verdict.speed is not None else []
+    return [line for line in verdict.sentence.splitlines() if line != f"{verdict.subject}: as recorded."]
 
 
 def list_headings(verdicts: Iterable[Verdict], *, timed: bool) -> dict[str, str]:
