@@ -2,7 +2,7 @@
 # make test          the whole test suite
 # make install       the package and all that training needs, no more
 # make check         ruff, mypy
-# make regression    recompute quality and compare it with the committed records
+# make regression    recompute quality and compare it with the committed records; CHECK="--junit FILE" gives it options
 # Each sets itself up in .venv.
 
 PYTHON ?= python3
@@ -40,7 +40,7 @@ test: $(VENV)/test.stamp
 
 # needs the files of the dataset that the records were made on: a mirror, the cache, or a network
 regression: $(VENV)/core.stamp
-	$(BIN)/harness check
+	$(BIN)/harness check $(CHECK)
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from harness import __version__
-from harness.errors import HarnessError, RecordError
+from harness.errors import HarnessError, RecordError, UsageError
 from harness.files import remove_scratch
 from harness.screen import log, out, release, show_progress, show_table
 from harness.signals import Interrupted, interruptible
@@ -135,7 +135,7 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list["SubmissionFolder"]
     from harness import session
 
     folders, faults = session.read_folders(paths)
-    codes = [tell(str(fault), fault.exit_code) for fault in faults]
+    codes = [tell(str(fault), fault.exit_code) for fault in faults.values()]
     if not folders:
         end(codes)
     return folders, codes
@@ -259,53 +259,78 @@ def check(
     dataset: DatasetName = None,
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
+    phase: PhaseName = "validation",
     threads: Threads = None,
     workers: Workers = None,
     allow_code: AllowCode = False,
+    speed: Annotated[bool, typer.Option("--speed", help="Measure the speed-up over the baseline too.")] = False,
+    budget_s: Annotated[
+        float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, with --speed.")
+    ] = 90.0,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a summary in Markdown; $GITHUB_STEP_SUMMARY gets it always.", parser=read_path, metavar="FILE"
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the verdicts as JUnit XML.", parser=read_path, metavar="FILE")
+    ] = None,
 ) -> None:
-    """Recompute quality and compare it with the stored records; exit code 1 when something got worse."""
-    from harness import session, turns
+    """Measure quality again and compare it, and the scores that follow, with the stored records; for CI.
+
+    \b
+    Exit codes; with several faults, the first one counts:
+    0  as recorded
+    1  something got worse by more than pyproject.toml allows
+    2  wrong use, or --summary or --junit cannot be written
+    3  a submission fails here or breaks a rule
+    4  a dataset or asset is missing or damaged
+    5  a record is damaged or does not follow from its model, a report
+       does not follow from the records, or nothing could be compared
+    6  the challenge file or a formula does not hold
+    7  a process was killed from outside, or none starts
+    """
+    from harness import session
     from harness.assets import open_store
-    from harness.challenge import read_challenge
-    from harness.regression import read_tolerances
-    from harness.reporting import check_leaderboard, check_tables
+    from harness.challenge import find_phase, read_challenge
+    from harness.findings import Verdict, count_compared
+    from harness.gate import Gate, check_reports, check_submissions, publish_findings
+    from harness.tolerances import read_tolerances
 
-    tolerances = read_tolerances()
-    rules = read_challenge(challenge)
-    folders, codes = read_folders(submissions)
-    compared = 0
-    with show_progress() as progress:
-        evaluation, notes = session.prepare_evaluation(
-            rules,
-            dataset,
-            open_store(assets),
-            session.Options(threads, workers, timing=False, allow_code=allow_code),
-            on_progress=progress,
-        )
-        log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+    codes: list[int] = []
+    with publish_findings(summary, junit, timed=speed) as findings:
 
-        def on_outcome(outcome: turns.Outcome) -> None:
-            nonlocal compared
-            codes.append(tell(outcome.sentence, outcome.exit_code))
-            compared += outcome.compared
+        def on_verdict(verdict: Verdict) -> None:
+            told = {known.sentence for known in findings.verdicts}
+            findings.verdicts.append(verdict)
+            if verdict.sentence and verdict.sentence not in told:
+                codes.append(tell(verdict.sentence, verdict.exit_code))
 
-        session.check_submissions(
-            folders,
-            evaluation,
-            reports_dir=reports,
-            tolerances=tolerances,
-            on_progress=progress,
-            on_outcome=on_outcome,
-        )
-    try:
-        check_leaderboard(reports, rules)
-        check_tables(reports, rules)
-    except RecordError as error:  # what got worse comes first
-        codes.append(tell(str(error), error.exit_code))
+        tolerances, rules = read_tolerances(), read_challenge(challenge)
+        scored = find_phase(rules, phase)
+        folders, faults = session.read_folders(submissions)
+        for path, fault in faults.items():
+            on_verdict(Verdict(str(path), "failed", str(fault), fault.exit_code))
+        # where there are no reports, there is nothing to time
+        claim = session.claim_machine(reports) if speed and reports.is_dir() else contextlib.nullcontext()
+        with claim, show_progress() as progress:
+            options = session.Options(threads, workers, timing=speed, allow_code=allow_code, budget_s=budget_s)
+            evaluation, notes = session.prepare_evaluation(
+                rules, dataset, open_store(assets), options, on_progress=progress
+            )
+            log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+            findings.dataset, findings.phase = evaluation.dataset.name, scored.label
+            if speed and evaluation.plan is None:
+                raise UsageError(f"--speed needs photos, and {evaluation.dataset.name} has none; leave it out.")
+            gate = Gate(evaluation, reports, tolerances, scored)
+            check_submissions(folders, gate, on_progress=progress, on_verdict=on_verdict)
+        on_verdict(check_reports(reports, rules))
+        compared = count_compared(findings.list_verdicts())
+        if not compared and not any(codes):
+            name = findings.dataset
+            raise RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one.")
     end(codes)
-    if not compared:
-        name = evaluation.dataset.name
-        raise RecordError(f"no submission here has a model and a record on {name}; `harness run` makes one.")
     out.print(f"Nothing got worse ({compared} of {len(folders)} compared), and the reports follow from the records.")
 
 

@@ -36,19 +36,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_named(path: Path, content: bytes, *, table: Path | None = None) -> None:
-    """Write the file that a user named with --out: it replaces a file, but no link, no device and not the table read.
+def write_named(path: Path, content: bytes, *, table: Path | None = None, option: str = "--out") -> None:
+    """Write the file that a user named with an option: it replaces a file, but no link, no device, not the table read.
 
     Raises UsageError for what is not replaced and for what cannot be written.
     """
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise UsageError(f"{path} is no file that could be replaced; name another --out.")
+            raise UsageError(f"{path} is no file that could be replaced; name another {option}.")
         if table is not None and path.exists() and path.samefile(table):
-            raise UsageError(f"{path} is the table itself; name another --out.")
+            raise UsageError(f"{path} is the table itself; name another {option}.")
         write_atomically(path, content)
     except OSError as error:
-        raise UsageError(f"{path} cannot be written ({error.strerror}); name another --out.") from None
+        raise UsageError(f"{path} cannot be written ({error.strerror}); name another {option}.") from None
 
 
 def probe_folder(folder: Path) -> None:

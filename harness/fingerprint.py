@@ -13,7 +13,10 @@ from harness.records import Environment
 from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
-ONLY_SHOWS = ("render", "published", "cli.py", "api.py", "export.py")
+ONLY_SHOWS = (
+    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "api.py", "export.py"),
+    *("findings.py", "gate.py", "regression.py", "tolerances.py"),
+)
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}
 """What of the environment cannot: the sources themselves are part of the key."""

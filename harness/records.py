@@ -216,13 +216,3 @@ class Record(_Stored, frozen=True):
         has_failure = self.quality is None and self.failure is not None
         if not (has_result if self.status == "ok" else has_failure):
             raise ValueError(f"status {self.status!r} does not fit: 'ok' goes with quality, any other with failure")
-
-
-class Regression(msgspec.Struct, frozen=True):
-    """A quantity that got worse by more than is allowed; computed, never stored."""
-
-    submission: str
-    quantity: str
-    before: float
-    after: float
-    allowed: float

@@ -1,104 +1,118 @@
-"""A fresh record against the committed one: what got worse by more than is allowed."""
+"""A fresh record against the committed one: each quantity of the one beside that of the other.
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+Times of two machines are never compared, only the speed-up over the baseline, where it was measured on both.
+"""
 
-import msgspec
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from harness.boards import average_quality, contains, restrict_quality
-from harness.challenge import Challenge
-from harness.errors import RecordError, UsageError, quote
+import numpy as np
+
+from harness.boards import average_quality, contains, estimate_figures, estimate_times, pool_times, restrict_quality
+from harness.challenge import Challenge, Phase
+from harness.errors import RecordError
 from harness.metrics import METRICS, get_metric
-from harness.records import ImageScore, Quality, Record, Regression
-
-TOLERANCES: Mapping[str, float] = {"psnr": 0.01, "ssim": 0.0005, "ms_ssim": 0.0005, "niqe": 0.02}
-"""What a mean may get worse by (dB for PSNR): other processors round differently, and saturated pixels amplify it."""
-
-IMAGE_TOLERANCES: Mapping[str, float] = {"psnr": 0.05, "ssim": 0.002, "ms_ssim": 0.002, "niqe": 0.05}
-"""What the value of one image may differ by. Between an Intel Xeon and an AMD EPYC none differed by more than 2e-13."""
-
-SETTINGS = Path("pyproject.toml")
-
-Allowed = Annotated[float, msgspec.Meta(ge=0)]
+from harness.metrics.mos_proxy import fit_mos
+from harness.records import ImageScore, Quality, Record, Timing
+from harness.statistics import SEED, Array, percentile_interval
 
 
-class Tolerances(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What may differ: of a mean where it gets worse, and of one image's value in either direction; by metric."""
+@dataclass(frozen=True)
+class Comparison:
+    """A quantity of a submission on record and here, and by how much it may differ.
 
-    mean: Mapping[str, Allowed] = msgspec.field(default_factory=lambda: TOLERANCES)
-    image: Mapping[str, Allowed] = msgspec.field(default_factory=lambda: IMAGE_TOLERANCES)
-
-
-def read_tolerances(path: Path = SETTINGS) -> Tolerances:
-    """The project's own from [tool.harness.check] of its pyproject.toml; what it does not name is as above.
-
-    Raises UsageError for a file that is no TOML, an unknown key or metric, and a tolerance that is no number from 0 on.
+    quantity: a metric's name, or "Score A"; image: the only one that it is of, "" for a mean over all.
     """
-    try:
-        settings: Any = msgspec.toml.decode(path.read_bytes())
-    except FileNotFoundError:
-        return Tolerances()
-    except (OSError, msgspec.DecodeError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {quote(error)}; correct it there.") from None
-    for name in ("tool", "harness", "check"):
-        settings = settings.get(name, {}) if isinstance(settings, dict) else {}
-    try:
-        own = msgspec.convert(settings, Tolerances)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: [tool.harness.check]: {quote(error)}; correct it there.") from None
-    known = [metric.name for metric in METRICS]
-    if unknown := sorted({*own.mean, *own.image}.difference(known)):
-        raise UsageError(f"{path}: [tool.harness.check]: unknown metric {unknown[0]}; known are {', '.join(known)}.")
-    return Tolerances({**TOLERANCES, **own.mean}, {**IMAGE_TOLERANCES, **own.image})
+
+    submission: str
+    quantity: str
+    before: float
+    after: float
+    allowed: float
+    image: str = ""
+
+    @property
+    def loss(self) -> float:
+        """By how much it is worse here; negative where it is better."""
+        lost = self.before - self.after
+        return lost if self.quantity not in LABELS or get_metric(self.quantity).higher_is_better else -lost
 
 
-def compare_records(
-    before: Record,
-    after: Record,
-    challenge: Challenge,
-    *,
-    better: bool = False,
-    tolerances: Mapping[str, float] = TOLERANCES,
-) -> tuple[Regression, ...]:
-    """Every mean that got worse (or better) by more than its absolute tolerance. Times differ between machines.
+LABELS = {metric.name: metric.label for metric in METRICS}
 
-    Raises RecordError when the two were not made on the same images of the same dataset, or when one has no result.
+
+class Ratio(NamedTuple):
+    """A ratio and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+@dataclass(frozen=True)
+class SpeedComparison:
+    """How many times faster than the baseline a submission is on record and here, and the latter over the former.
+
+    allowed: the part of the speed-up that may be lost.
     """
-    name = before.submission.name
-    old, new = average_same_images(before, after, challenge)
-    regressions = []
-    for quantity, allowed in tolerances.items():
-        if quantity not in old:
-            continue
-        if quantity not in new:
+
+    submission: str
+    baseline: str
+    before: Ratio
+    after: Ratio
+    change: Ratio
+    allowed: float
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether more is lost than allowed, for certain: both intervals count, so a noisy time proves nothing."""
+        return self.change.high < 1 - self.allowed
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether more than allowed may be lost, or not."""
+        return not self.is_slower and self.change.low < 1 - self.allowed
+
+
+def compare_means(
+    before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float]
+) -> tuple[Comparison, ...]:
+    """The means of both records over the images of the first.
+
+    Raises RecordError when the two were not made on the same images of the same dataset.
+    """
+    name, old = before.submission.name, average_quality(check_quality(before), challenge)
+    new = average_quality(restrict_to(before, after), challenge)
+    for quantity in tolerances:
+        if quantity in old and quantity not in new:
             raise RecordError(f"{name}: {get_metric(quantity).label} is in its record but could not be measured here.")
-        sign = 1 if get_metric(quantity).higher_is_better is not better else -1
-        if sign * (old[quantity] - new[quantity]) > allowed:
-            regressions.append(Regression(name, quantity, old[quantity], new[quantity], allowed))
-    return tuple(regressions)
+    return tuple(Comparison(name, q, old[q], new[q], allowed) for q, allowed in tolerances.items() if q in old)
 
 
 def compare_images(
-    before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float] = IMAGE_TOLERANCES
-) -> str:
-    """A sentence on the value of one image that differs the most from the record's, for its tolerance; "" for none.
+    before: Record, after: Record, challenge: Challenge, *, tolerances: Mapping[str, float]
+) -> Iterator[Comparison]:
+    """Every value of every image. Both records hold the images of the first.
 
     PSNR from the challenge's value of an infinite one on is taken as that: an output so close to its target owes its
-    PSNR to the last digits. Both records hold the images of the first.
+    PSNR to the last digits.
     """
-    found: list[tuple[float, str]] = []
     for kind in ("pairs", "photos"):
         fresh = {image.image: image for image in getattr(after.quality, kind)}
         for image in getattr(before.quality, kind):
             for quantity in tolerances.keys() & image.values.keys() & fresh[image.image].values.keys():
                 old, new = (read_value(score, quantity, challenge) for score in (image, fresh[image.image]))
-                allowed = tolerances[quantity]
-                if abs(new - old) > allowed:
-                    change = Regression(before.submission.name, quantity, old, new, allowed)
-                    sentence = describe_regression(change, f"of image {image.image} differs")
-                    found.append((abs(new - old) / max(allowed, 1e-12), sentence))
-    return max(found)[1] if found else ""
+                yield Comparison(before.submission.name, quantity, old, new, tolerances[quantity], image.image)
+
+
+def find_difference(images: Iterable[Comparison]) -> Comparison | None:
+    """The value that differs the most, for what is allowed; None where none differs by more."""
+    found = [image for image in images if abs(image.loss) > image.allowed]
+    return max(found, key=lambda image: abs(image.loss) / max(image.allowed, 1e-12), default=None)
 
 
 def read_value(score: ImageScore, quantity: str, challenge: Challenge) -> float:
@@ -109,38 +123,82 @@ def read_value(score: ImageScore, quantity: str, challenge: Challenge) -> float:
     return challenge.infinite_psnr_db if value is None else min(value, challenge.infinite_psnr_db)
 
 
-def average_same_images(before: Record, after: Record, challenge: Challenge) -> tuple[dict[str, float], ...]:
-    """The means of both records over the images of the first, by metric; RecordError as compare_records."""
-    name = before.submission.name
-    if before.quality is None or after.quality is None:
-        failure = before.failure if before.quality is None else after.failure
-        raise RecordError(f"{name} has no result to compare: {failure.message if failure else 'it failed'}")
-    check_comparable(name, before.quality, after.quality)
-    images = [pair.image for pair in before.quality.pairs]
-    restricted = restrict_quality(after.quality, images, before.quality.split)
-    return average_quality(before.quality, challenge), average_quality(restricted, challenge)
-
-
-def check_comparable(name: str, before: Quality, after: Quality) -> None:
-    """Raise RecordError unless the second was made on the same dataset and has all images of the first."""
-    if before.dataset_sha256 != after.dataset_sha256:
-        raise RecordError(f"{name}: its record was made on another version of {before.dataset}; run it again.")
-    if not contains(after, [pair.image for pair in before.pairs]):
-        raise RecordError(f"{name}: its record holds images that the split {after.split} lacks; run it again.")
-    if {photo.image for photo in before.photos} != {photo.image for photo in after.photos}:
-        raise RecordError(f"{name}: its record was made on other photos; run it again.")
-
-
-def describe_regressions(regressions: Sequence[Regression], verb: str = "got worse") -> str:
-    """One sentence for each."""
-    return "\n".join(describe_regression(regression, verb) for regression in regressions)
-
-
-def describe_regression(regression: Regression, verb: str = "got worse") -> str:
-    """Which quantity of which submission changed, from what to what, and what is allowed."""
-    metric = get_metric(regression.quantity)
-    unit = f" {metric.unit}" if metric.unit else ""
-    return (
-        f"{regression.submission}: {metric.label} {verb}, from {regression.before:.4f} to {regression.after:.4f}"
-        f"{unit}; a change of {regression.allowed:g}{unit} is allowed."
+def compare_scores(
+    before: Record, after: Record, challenge: Challenge, phase: Phase, *, allowed: float
+) -> tuple[Comparison, ...]:
+    """The phase's scores on record, and with the quality measured here: all times are the record's."""
+    old, new = (
+        evaluate_record(before, quality, challenge, phase)
+        for quality in (check_quality(before), restrict_to(before, after))
     )
+    name = before.submission.name
+    return tuple(Comparison(name, f"Score {s}", value, new[s], allowed) for s, value in old.items() if s in new)
+
+
+def evaluate_record(record: Record, quality: Quality, challenge: Challenge, phase: Phase) -> dict[str, float]:
+    """The scores that a record's times leave a quality, as a leaderboard computes them; none where it has no times."""
+    fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
+    times = pool_times([record]).get(record.submission.name, {})
+    figures = estimate_figures(record, quality, challenge, phase, fit, times)
+    return {score: figures[score].value for score in phase.scores if score in figures}
+
+
+def compare_speed(name: str, before: Timing, after: Timing, *, label: str, allowed: float) -> SpeedComparison:
+    """The speed-ups over the baseline, which is called `label`, with the interval of their ratio."""
+    old, new = (estimate_times(timing.baseline_samples_ns, timing.samples_ns)["speed_up"] for timing in (before, after))
+    # as many blocks are resampled by the same draws, as if those of one machine were paired with those of the other
+    draws = np.random.default_rng([SEED, 2]).permutation(old.draws)
+    change = measure_ratio(new.value / old.value, new.draws / draws)
+    return SpeedComparison(
+        name, label, measure_ratio(old.value, old.draws), measure_ratio(new.value, new.draws), change, allowed
+    )
+
+
+def measure_ratio(value: float, draws: Array) -> Ratio:
+    """A ratio with the interval of its bootstrap samples."""
+    return Ratio(value, *percentile_interval(draws))
+
+
+def restrict_to(before: Record, after: Record) -> Quality:
+    """The second record's values of the first one's images; RecordError where it has others."""
+    old, new, name = check_quality(before), check_quality(after), before.submission.name
+    if old.dataset_sha256 != new.dataset_sha256:
+        raise RecordError(f"{name}: its record was made on another version of {old.dataset}; run it again.")
+    images = [pair.image for pair in old.pairs]
+    if not contains(new, images):
+        raise RecordError(f"{name}: its record holds images that the split {new.split} lacks; run it again.")
+    if {photo.image for photo in old.photos} != {photo.image for photo in new.photos}:
+        raise RecordError(f"{name}: its record was made on other photos; run it again.")
+    return restrict_quality(new, images, old.split)
+
+
+def check_quality(record: Record) -> Quality:
+    """What a record holds; RecordError for a failure."""
+    if record.quality is None:
+        raise RecordError(f"{record.submission.name} has no result to compare.")
+    return record.quality
+
+
+def describe_comparison(comparison: Comparison, verb: str = "got worse") -> str:
+    """Which quantity of which submission changed, from what to what, and what is allowed."""
+    quantity, image = comparison.quantity, comparison.image
+    unit = f" {get_metric(quantity).unit}" if quantity in LABELS and get_metric(quantity).unit else ""
+    label = LABELS.get(quantity, quantity) + (f" of image {image}" if image else "")
+    return (
+        f"{comparison.submission}: {label} {verb}, from {comparison.before:.4f} to {comparison.after:.4f}{unit}; "
+        f"a change of {comparison.allowed:g}{unit} is allowed."
+    )
+
+
+def describe_speed(speed: SpeedComparison) -> str:
+    """How fast a submission is here and on record, with 95 % intervals, and what is allowed."""
+    subject = f"{speed.submission}: speed-up over {speed.baseline}"
+    if speed.is_slower:
+        return (
+            f"{subject} got worse, from {speed.before} to {speed.after}, {speed.change} times what it was; "
+            f"a loss of {speed.allowed:.0%} is allowed."
+        )
+    noisy = (
+        f" Too noisy to rule out a loss of {speed.allowed:.0%}: a larger --budget helps." if speed.is_unclear else ""
+    )
+    return f"{subject} is {speed.after}, on record {speed.before}: {speed.change} times that.{noisy}"

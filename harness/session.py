@@ -1,18 +1,16 @@
-"""What the commands do before and beside `run`: read folders, set up an evaluation, check against records."""
+"""What the commands do before and beside `run`: read folders, set up an evaluation, validate, measure files."""
 
 import contextlib
 import functools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
 
-from harness.admission import check_trained_on, choose_split, validate
-from harness.archive import locate_record, read_record
-from harness.assessment import Chosen, assess
+from harness.admission import check_trained_on, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
@@ -23,11 +21,9 @@ from harness.errors import (
     HarnessError,
     ModelError,
     RecordError,
-    RegressionError,
     SubmissionError,
     UsageError,
 )
-from harness.executor import open_executor
 from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.isolation import ModelProcess
 from harness.job import Evaluation, Progress
@@ -36,30 +32,28 @@ from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
 from harness.protocol import Device
 from harness.quality import bind_metrics, measure_compilation
-from harness.records import Cost, Record, Submission
-from harness.regression import Tolerances, compare_images, compare_records, describe_regressions
+from harness.records import Cost, Submission
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
-from harness.turns import Outcome
 
 SUBMISSIONS = Path("submissions")
 LOAD_S = 2.0
 """To load the compiled metrics takes less."""
 
 
-def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], list[HarnessError]]:
+def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
     """The submissions in these folders, or in all of ./submissions; a faulty one does not keep the others back."""
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
         if not paths:
             raise UsageError(f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}.")
     folders: dict[str, SubmissionFolder] = {}
-    faults: list[HarnessError] = []
+    faults: dict[Path, HarnessError] = {}
     for path in paths:
         try:
             folder = read_submission(path)
         except SubmissionError as error:
-            faults.append(error)
+            faults[path] = error
             continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
@@ -167,81 +161,9 @@ def claim_machine(reports_dir: Path) -> Iterator[None]:
             except BlockingIOError:
                 raise UsageError(
                     "another run measures time on this machine, and two would disturb each other; "
-                    "wait for its end, or leave time out with --no-timing."
+                    "wait for its end, or leave time out (run --no-timing, check without --speed)."
                 ) from None
         yield
-
-
-def check_submissions(
-    folders: Sequence[SubmissionFolder],
-    evaluation: Evaluation,
-    *,
-    reports_dir: Path,
-    tolerances: Tolerances,
-    on_progress: Progress,
-    on_outcome: Callable[[Outcome], None],
-) -> None:
-    """Measure quality again and hold it against the stored records; nothing is written.
-
-    Raises RecordError for a record that cannot be read.
-    """
-    stored: dict[str, Record] = {}
-    chosen = []
-    for folder in folders:
-        path = locate_record(reports_dir / "records", dataset=evaluation.dataset.name, name=folder.name)
-        if not path.exists():
-            on_outcome(Outcome(f"{folder.name}: no record on {evaluation.dataset.name}; `harness run` makes one."))
-            continue
-        record = read_record(path)
-        if record.quality is None:
-            on_outcome(Outcome(f"{folder.name}: its record holds no result to compare."))
-            continue
-        try:
-            split = choose_split(folder.manifest, evaluation.dataset, record.quality.split)
-        except UsageError as error:
-            on_outcome(Outcome(str(error), error.exit_code))
-            continue
-        stored[folder.name] = record
-        chosen.append(Chosen(folder, split))
-    with open_executor(evaluation.workers) as executor:
-        for found in assess(chosen, evaluation, executor=executor, on_progress=on_progress):
-            before = stored[found.folder.name]
-            on_outcome(judge_record(found.folder, before, found.record, evaluation.challenge, tolerances))
-
-
-def judge_record(
-    folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge, tolerances: Tolerances
-) -> Outcome:
-    """Whether a stored record follows from the model."""
-    if after.status == "unavailable":
-        return Outcome(f"{folder.name}: not compared, its weights are not available here.")
-    try:
-        return compare_with_stored(folder, before, after, challenge, tolerances)
-    except RecordError as error:
-        return Outcome(str(error), error.exit_code)
-
-
-def compare_with_stored(
-    folder: SubmissionFolder, before: Record, after: Record, challenge: Challenge, tolerances: Tolerances
-) -> Outcome:
-    """What got worse, if anything did. Raises RecordError where the two cannot be compared, or another fault lies."""
-    if losses := compare_records(before, after, challenge, tolerances=tolerances.mean):
-        return Outcome(describe_regressions(losses), RegressionError.exit_code, compared=True)
-    if not folder.manifest.weights:
-        check_same_model(before, after)
-    if gains := compare_records(before, after, challenge, better=True, tolerances=tolerances.mean):
-        raise RecordError(f"{describe_regressions(gains, 'got better')} Run it again: its record does not follow.")
-    if difference := compare_images(before, after, challenge, tolerances=tolerances.image):
-        raise RecordError(f"{difference} Run it again: its record does not follow.")
-    return Outcome(f"{folder.name}: as recorded.", compared=True)
-
-
-def check_same_model(before: Record, after: Record) -> None:
-    """Raise RecordError unless both are of one file. Files built from published weights differ with the exporter."""
-    old, new = before.submission.sha256[:12], after.submission.sha256[:12]
-    if old != new:
-        name = before.submission.name
-        raise RecordError(f"{name}: its record is of the model {old}, the model here is {new}; run it again.")
 
 
 def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = False) -> tuple[Submission, Cost]:

@@ -1,7 +1,7 @@
 """What `harness run` does: all but the time of each submission, then the times of all, block by block in turn."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,6 @@ class Outcome:
 
     sentence: str
     exit_code: int = 0
-    compared: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +144,16 @@ def lay_aside(draft: Draft, evaluation: Evaluation, scratch: Path) -> tuple[Draf
     return replace(draft, expected=None), start_series(draft, evaluation, functools.partial(np.load, path))
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What came of a submission's turn: its record with one block more, or what disturbed the measurement."""
+
+    draft: Draft
+    record: Record
+    finished: bool = False
+    disturbed: DisturbedError | None = None
+
+
 def time_in_turn(
     waiting: Sequence[tuple[Draft, TimingSeries]],
     run: Run,
@@ -152,24 +161,35 @@ def time_in_turn(
     on_progress: Progress,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
+    """Time submissions in turn, and keep what is measured after every block."""
+    for turn in take_turns(waiting, on_progress=on_progress):
+        folder = turn.draft.folder
+        if turn.disturbed is not None:
+            on_outcome(Outcome(f"{folder.name}: {turn.disturbed}", turn.disturbed.exit_code))
+        elif turn.finished:
+            on_outcome(settle(folder, turn.record, run))
+        else:
+            write_record(locate_unfinished(run.locate(folder)), turn.record)
+
+
+def take_turns(waiting: Sequence[tuple[Draft, TimingSeries]], *, on_progress: Progress) -> Iterator[Turn]:
     """One block of each submission after the other, until the time of all is known or their budgets are spent."""
     left = list(waiting)
-    turn = 0
+    number = 0
     while left:
-        turn += 1
+        number += 1
         for place, (draft, series) in enumerate(tuple(left)):
-            on_progress(f"time, turn {turn}: {draft.folder.name}", place, len(left))
+            on_progress(f"time, turn {number}: {draft.folder.name}", place, len(left))
             try:
                 record = draft.record if series.is_finished() else add_block(draft, series)
             except DisturbedError as error:  # the others may still be measured
                 left.remove((draft, series))
-                on_outcome(Outcome(f"{draft.folder.name}: {error}", error.exit_code))
+                yield Turn(draft, draft.record, disturbed=error)
                 continue
-            if record.failure or series.is_finished():
+            finished = record.failure is not None or series.is_finished()
+            if finished:
                 left.remove((draft, series))
-                on_outcome(settle(draft.folder, record, run))
-            else:
-                write_record(locate_unfinished(run.locate(draft.folder)), record)
+            yield Turn(draft, record, finished)
 
 
 def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:

@@ -14,15 +14,15 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "api session reporting",
+    "api gate session reporting",
     "export",
     "turns",
-    "fingerprint evaluate boards regression published render",
+    "fingerprint evaluate boards findings regression published render",
     "assessment",
     "job",
     "admission audit calibration quality executor",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
-    "environment submission archive",
+    "environment submission archive tolerances showcase",
     "flags",
     "statistics metrics protocol records files screen signals errors __init__",
 )

@@ -72,7 +72,7 @@ def run_here(place: Place, *command: str) -> subprocess.CompletedProcess[str]:
     ):
         patch.setattr("tempfile.tempdir", place.environment["TMPDIR"])
         patch.setattr(sys, "argv", ["harness", *command])
-        for name in ("HARNESS_ASSETS", "XDG_CACHE_HOME"):
+        for name in ("HARNESS_ASSETS", "XDG_CACHE_HOME", "GITHUB_STEP_SUMMARY"):
             patch.delenv(name, raising=False)
         for name in ("HOME", "TMPDIR"):
             patch.setenv(name, place.environment[name])

@@ -163,7 +163,7 @@ def test_a_check_finds_a_record_that_is_worse_than_its_model(place: Place) -> No
     raise_psnr(place.records / "good.json", -5)
     place.succeed("leaderboard", "--challenge", "challenge/tiny.toml")
     error = place.refuse(5, "check", *TINY)
-    assert re.search(r"good: PSNR got better, from .* Run it again: its record does not follow", error)
+    assert re.search(r"good: PSNR of image \S+ differs, from .* Run it again: its record does not follow", error)
 
 
 def test_a_check_finds_an_edited_leaderboard(place: Place) -> None:
