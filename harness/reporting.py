@@ -15,9 +15,9 @@ from harness.published.paper import read_published
 from harness.records import Record
 from harness.render.figures import render_figures
 from harness.render.markdown import render_leaderboard
-from harness.render.page import PLOTLY, SUBMISSIONS, read_plotly, render_page
+from harness.render.page import PAGE, PLOTLY, SUBMISSIONS, read_plotly, render_page
 from harness.render.tables import render_tables
-from harness.showcase import FREE, read_showcase
+from harness.showcase import FREE, Showcase, read_showcase
 
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
@@ -64,7 +64,7 @@ def read_boards(reports_dir: Path, dataset: str, challenge: Challenge, *, phase:
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
 ) -> tuple[Board, ...]:
-    """Write leaderboard.md and its figures from the records of one dataset."""
+    """Write leaderboard.md, its figures and the HTML pages from the records of one dataset."""
     find_phase(challenge, phase)
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
@@ -77,16 +77,19 @@ def write_leaderboard(
 
 def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
     """Write leaderboard.html and what lies beside it, and remove the pages of submissions that have no record."""
-    datasets = dict.fromkeys((*(board.dataset for board in boards), FREE))
-    showcases = [read_showcase(reports_dir, dataset) for dataset in datasets]
     write_bytes(reports_dir / PLOTLY, read_plotly())
     written = set()
-    for place, text in render_page(boards, records, challenge, showcases):
+    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards)):
         write_text(reports_dir / place, text)
         written.add(reports_dir / place)
     for page in (reports_dir / SUBMISSIONS).glob("*.html"):
         if page not in written:
             page.unlink()
+
+
+def read_showcases(reports_dir: Path, boards: Sequence[Board]) -> list[Showcase]:
+    """The pictures that are there of the boards' dataset, and of the free one."""
+    return [read_showcase(reports_dir, name) for name in dict.fromkeys((*(board.dataset for board in boards), FREE))]
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
@@ -133,7 +136,7 @@ def check_tables(reports_dir: Path, challenge: Challenge) -> None:
 
 
 def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:
-    """Raise RecordError unless leaderboard.md is what the records of some dataset give, in some phase."""
+    """Raise RecordError unless leaderboard.md and the pages are what the records of some dataset give in some phase."""
     path, records_dir = reports_dir / "leaderboard.md", reports_dir / "records"
     try:
         text = path.read_text(encoding="utf-8")
@@ -142,6 +145,21 @@ def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:
     for folder in list_datasets(records_dir):
         records = select_records(records_dir, folder.name, challenge)
         for phase in challenge.phases:
-            if text == render_leaderboard(build_boards(records, challenge, phase=phase), records, challenge):
+            boards = build_boards(records, challenge, phase=phase)
+            if text == render_leaderboard(boards, records, challenge):
+                check_page(reports_dir, boards, records, challenge)
                 return
     raise RecordError(f"{path} does not follow from {records_dir}; `python -m harness leaderboard` writes it anew.")
+
+
+def check_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
+    """Raise RecordError unless the HTML pages, where there are some, are what these records and the pictures give."""
+    if not (reports_dir / PAGE).exists():
+        return
+    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards)):
+        path = reports_dir / place
+        if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
+            raise RecordError(
+                f"{path} does not follow from the records and images beside it; `python -m harness leaderboard` "
+                "writes it anew."
+            )

@@ -16,9 +16,10 @@ from stored import make_failure, make_record
 from harness.archive import locate_record, write_record
 from harness.boards import build_boards
 from harness.challenge import Challenge, read_challenge
+from harness.errors import RecordError
 from harness.render.columns import list_columns
 from harness.render.page import PAGE, SUBMISSIONS, find_front, render_page
-from harness.reporting import write_leaderboard
+from harness.reporting import check_leaderboard, write_leaderboard
 
 replace = msgspec.structs.replace
 
@@ -185,6 +186,20 @@ def test_pages_of_records_that_are_gone_go_too(tmp_path: Path, challenge: Challe
     locate_record(tmp_path / "records", dataset="pirm2018b", name="goes").unlink()
     write_leaderboard(tmp_path, "pirm2018b", challenge)
     assert [page.name for page in (tmp_path / SUBMISSIONS).iterdir()] == ["stays.html"]
+
+
+def test_check_holds_the_pages_against_the_records(tmp_path: Path, challenge: Challenge) -> None:
+    reports = make_reports(tmp_path)
+    check_leaderboard(reports, challenge)
+    page = reports / SUBMISSIONS / "fast_net.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("21.", "29."), encoding="utf-8")
+    with pytest.raises(RecordError, match=r"fast_net\.html does not follow from the records and images beside it"):
+        check_leaderboard(reports, challenge)
+    page.unlink()
+    with pytest.raises(RecordError, match=r"fast_net\.html does not follow"):
+        check_leaderboard(reports, challenge)
+    (reports / PAGE).unlink()  # reports without pages are whole too
+    check_leaderboard(reports, challenge)
 
 
 def test_failures_alone_make_a_page(challenge: Challenge) -> None:
