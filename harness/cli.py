@@ -158,9 +158,10 @@ def run(
     device: Annotated[Device, typer.Option(help="Where models run.")] = "cpu",
     allow_code: AllowCode = False,
     again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
+    images: Annotated[bool, typer.Option(help="Keep pictures of some outputs in reports/images.")] = True,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
-    from harness import archive, session, turns
+    from harness import archive, gallery, session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.render.terminal import render_board
@@ -191,6 +192,8 @@ def run(
 
         run = turns.Run(evaluation, reports, split, again)
         turns.run_submissions(folders, run, on_progress=progress, on_outcome=on_outcome)
+        for fault in gallery.keep_images(folders, evaluation, reports, on_progress=progress) if images else ():
+            log.print(fault, markup=False)
         progress("writing reports", 0, 1)
         boards = write_leaderboard(reports, evaluation.dataset.name, rules)
     for board in boards:

@@ -52,7 +52,10 @@ _Loaded = TypeVar("_Loaded")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Names, and how to load what they stand for; `note` is a sentence for reports, `sha256` is equal everywhere."""
+    """Names, and how to load what they stand for; `note` is a sentence for reports, `sha256` is equal everywhere.
+
+    crops: larger pairs, in no split, that are only looked at.
+    """
 
     name: str
     note: str
@@ -61,6 +64,7 @@ class Dataset:
     photos: tuple[str, ...]
     load_pair: Callable[[str], ImagePair]
     load_photo: Callable[[str], Image]
+    crops: tuple[str, ...] = ()
 
     def read_all(self) -> None:
         """Load every image once: DataError for the first that is damaged."""
@@ -152,11 +156,12 @@ def open_embedded(reason: str = "") -> Dataset:
         photos=tuple(photos),
         load_pair=_load_embedded_pair,
         load_photo=_load_embedded_photo,
+        crops=tuple(embedded.CROPS),
     )
 
 
 def _load_embedded_pair(name: str) -> ImagePair:
-    source, target = embedded.build_pairs()[name]
+    source, target = embedded.build_crop(name) if name in embedded.CROPS else embedded.build_pairs()[name]
     return ImagePair(name, source.copy(), target.copy())  # the originals are kept
 
 

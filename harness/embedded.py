@@ -27,6 +27,9 @@ PHOTO_SIZE_PX = (1280, 720)
 PATCH_PX = 100
 PAIR_COUNT = 100
 SEED = 2018
+CROPS = {"astronaut": (104, 460), "coffee": (170, 470), "motorcycle_left": (270, 540)}
+"""(y, x) in the photo of that name of a crop that is worth looking at, and all photograph, nothing mirrored."""
+CROP_SIZE_PX = (320, 240)
 
 
 class PhoneCamera(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,6 +168,14 @@ def build_photos() -> dict[str, Image]:
         extended = extend_by_mirror(read_photograph(name), width_px, height_px)
         photos[Path(name).stem] = simulate_phone(extended, exposure * vignette, sharp_camera, rng)
     return photos
+
+
+def build_crop(name: str) -> tuple[Image, Image]:
+    """The crop (source, target) of the phone photo of that name, uint8 240x320x3."""
+    (y, x), (width_px, height_px) = CROPS[name], CROP_SIZE_PX
+    photograph = next(read_photograph(file) for file in PHOTOGRAPHS if Path(file).stem == name)
+    window = np.s_[y : y + height_px, x : x + width_px]
+    return build_photos()[name][window], extend_by_mirror(photograph, *PHOTO_SIZE_PX)[window]
 
 
 def extend_by_mirror(photograph: Image, width_px: int, height_px: int) -> Image:

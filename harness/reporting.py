@@ -6,6 +6,7 @@ from pathlib import Path
 from harness.archive import list_datasets, read_record, read_records, write_bytes, write_text
 from harness.boards import Board, build_boards
 from harness.challenge import Challenge, find_phase
+from harness.contact_sheet import read_sheet
 from harness.dataset import Dataset
 from harness.errors import RecordError
 from harness.published.ablation import FILE as ABLATION
@@ -13,11 +14,12 @@ from harness.published.ablation import read_ablation
 from harness.published.comparison import compare_published
 from harness.published.paper import read_published
 from harness.records import Record
+from harness.render.contact_sheet import render_sheet
 from harness.render.figures import render_figures
 from harness.render.markdown import render_leaderboard
 from harness.render.page import PAGE, PLOTLY, SUBMISSIONS, read_plotly, render_page
 from harness.render.tables import render_tables
-from harness.showcase import FREE, Showcase, read_showcase
+from harness.showcase import FREE, Showcase, identify_models, read_showcase, select_outputs
 
 
 def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge) -> str:
@@ -72,6 +74,7 @@ def write_leaderboard(
         write_bytes(reports_dir / place, picture)
     write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
     write_page(reports_dir, boards, records, challenge)
+    write_contact_sheets(reports_dir, dataset)
     return boards
 
 
@@ -79,7 +82,7 @@ def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Rec
     """Write leaderboard.html and what lies beside it, and remove the pages of submissions that have no record."""
     write_bytes(reports_dir / PLOTLY, read_plotly())
     written = set()
-    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards)):
+    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards, records)):
         write_text(reports_dir / place, text)
         written.add(reports_dir / place)
     for page in (reports_dir / SUBMISSIONS).glob("*.html"):
@@ -87,9 +90,19 @@ def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Rec
             page.unlink()
 
 
-def read_showcases(reports_dir: Path, boards: Sequence[Board]) -> list[Showcase]:
-    """The pictures that are there of the boards' dataset, and of the free one."""
-    return [read_showcase(reports_dir, name) for name in dict.fromkeys((*(board.dataset for board in boards), FREE))]
+def read_showcases(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record]) -> list[Showcase]:
+    """The pictures that are there of the boards' dataset and of the free one, made by the models of these records."""
+    models = identify_models(record for record in records if record.status == "ok")
+    names = dict.fromkeys((*(board.dataset for board in boards), FREE))
+    return [select_outputs(read_showcase(reports_dir, name), models) for name in names]
+
+
+def write_contact_sheets(reports_dir: Path, dataset: str) -> None:
+    """Write the contact sheets of a dataset and of the free one, as far as pictures were kept."""
+    for name in dict.fromkeys((dataset, FREE)):
+        if sheet := read_sheet(reports_dir, name):
+            for place, picture in render_sheet(sheet).items():
+                write_bytes(reports_dir / place, picture)
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
@@ -156,7 +169,7 @@ def check_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Rec
     """Raise RecordError unless the HTML pages, where there are some, are what these records and the pictures give."""
     if not (reports_dir / PAGE).exists():
         return
-    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards)):
+    for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards, records)):
         path = reports_dir / place
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:
             raise RecordError(

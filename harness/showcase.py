@@ -1,5 +1,6 @@
 """The showcase: a few outputs of each submission as image files below REPORTS/images/DATASET, and their list."""
 
+import math
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
@@ -133,13 +134,12 @@ def identify_models(records: Iterable[Record]) -> set[tuple[str, str]]:
 def find_extremes(record: Record, challenge: Challenge) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The pairs with the worst values of the challenge's first metric of pairs, worst first, and those with the best.
 
-    None where the challenge has no such metric, or the record no result.
+    None where the challenge has no such metric, or the record no value of it.
     """
     metric = next((get_metric(metric.name) for metric in challenge.metrics if metric.images == "pairs"), None)
-    if metric is None or record.quality is None:
+    pairs = record.quality.pairs if record.quality else ()
+    if metric is None or any(metric.name not in pair.values for pair in pairs):
         return (), ()
-    values = {pair.image: pair.values.get(metric.name) for pair in record.quality.pairs}
-    ranked = sorted(values, key=lambda image: float("inf") if (value := values[image]) is None else value)
-    if not metric.higher_is_better:
-        ranked.reverse()
+    values = {pair.image: math.inf if (value := pair.values[metric.name]) is None else value for pair in pairs}
+    ranked = sorted(values, key=values.__getitem__, reverse=not metric.higher_is_better)
     return tuple(ranked[:EXTREMES]), tuple(reversed(ranked[-EXTREMES:]))

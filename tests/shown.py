@@ -36,10 +36,12 @@ def make_reports(folder: Path) -> Path:
         write_record(locate_record(folder / "records", dataset="pirm2018b", name=record.submission.name), record)
     names = ["fast_net", "slow_net", "test_net"]
     pictures = [
-        make_picture(folder, "0", "photo", (640, 360), names),
+        make_picture(folder, "street #1", "photo", (640, 360), names),
         *(make_picture(folder, image, "pair", (100, 100), names if image in TEST else names[:2]) for image in ALL),
     ]
-    write_showcase(folder, Showcase("pirm2018b", "d" * 64, tuple(pictures), dict.fromkeys(names, "f" * 64)))
+    models = {record.submission.name: record.submission.sha256 for record in make_records()}
+    shown = Showcase("pirm2018b", "d" * 64, tuple(pictures), {name: models[name] for name in names})
+    write_showcase(folder, shown)
     write_leaderboard(folder, "pirm2018b", read_challenge("pirm2018b"))
     return folder
 

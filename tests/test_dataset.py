@@ -218,6 +218,25 @@ def test_embedded_targets_are_the_photographs() -> None:
     assert set(opened.photos) < {Path(name).stem for name in PHOTOGRAPHS}
 
 
+def test_embedded_crops_show_the_photographs_and_nothing_mirrored() -> None:
+    opened = open_offline("embedded")
+    assert not {*opened.crops} & {*opened.list_names("all")}
+    for name in opened.crops:
+        pair, photo = opened.load_pair(name), opened.load_photo(name)
+        assert pair.source.shape == pair.target.shape == (240, 320, 3)
+        photograph = next(read_photograph(file) for file in PHOTOGRAPHS if file.startswith(name))
+        (place,) = find_crops(photograph, pair.target)
+        offset = [(whole - part) // 2 for whole, part in zip(photo.shape[:2], photograph.shape[:2], strict=True)]
+        assert find_crops(photo, pair.source) == [(place[0] + offset[0], place[1] + offset[1])]
+
+
+def find_crops(image: np.ndarray, crop: np.ndarray) -> list[tuple[int, int]]:
+    """Where (y, x) the crop lies in the image."""
+    height, width, _ = crop.shape
+    starts = np.argwhere((image[: -height + 1, : -width + 1] == crop[0, 0]).all(-1)).tolist()
+    return [(y, x) for y, x in starts if (image[y : y + height, x : x + width] == crop).all()]
+
+
 def test_embedded_images_cannot_be_spoilt() -> None:
     opened = open_offline("embedded")
     name = opened.splits["all"][0]

@@ -17,10 +17,10 @@ LAYERS = (
     "api gate session reporting",
     "export",
     "turns",
-    "fingerprint evaluate boards findings regression published render",
+    "fingerprint evaluate boards findings regression published render gallery",
     "assessment",
     "job",
-    "admission audit calibration quality executor",
+    "admission audit calibration quality executor contact_sheet",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
     "environment submission archive tolerances showcase",
     "flags",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 import numpy as np
@@ -80,7 +81,7 @@ def test_every_link_leads_to_a_file_or_to_the_web(reports: Path) -> None:
         assert len(links) > 5
         for link in links:
             if not link.startswith(("https://", "#", "data:")):
-                assert (page.parent / link).is_file(), f"{page.name}: {link}"
+                assert (page.parent / unquote(link)).is_file(), f"{page.name}: {link}"
 
 
 def test_the_page_loads_nothing_from_the_web(reports: Path) -> None:
@@ -100,7 +101,7 @@ def test_all_that_the_pictures_refer_to_is_there(reports: Path) -> None:
                 counts[page.stem] = len(data["pictures"])
                 for picture in data["pictures"]:
                     paths = [picture["source"], *filter(None, [picture["target"]]), *picture["outputs"].values()]
-                    assert all((page.parent / data["root"] / path).is_file() for path in paths)
+                    assert all((page.parent / data["root"] / unquote(path)).is_file() for path in paths)
     assert counts == {"leaderboard": 21, "fast_net": 21, "slow_net": 21, "test_net": 6}
 
 

@@ -79,7 +79,9 @@ def test_leaderboard_and_figure_are_written(reports: Path, challenge: Challenge)
     before = list_files(reports)
     boards = write_leaderboard(reports, "pirm2018b", challenge)
     assert [board.split for board in boards] == ["test", "all"]
-    assert list_files(reports) - before == {"leaderboard.md", *FIGURES}
+    pages = {f"page/submissions/{name}.html" for name in ("boe_normal", "srcnn")}
+    pages |= {"leaderboard.html", "page/page.css", "page/page.js", "page/plotly.min.js"}
+    assert list_files(reports) - before == {"leaderboard.md", *FIGURES, *pages}
     page = (reports / "leaderboard.md").read_text(encoding="utf-8")
     for place in (SCORES, SPEED_QUALITY):
         assert f"]({place}.png)" in page

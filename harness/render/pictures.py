@@ -1,7 +1,7 @@
 """The pictures that the HTML pages compare, as the script reads them."""
 
-from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
 from harness.showcase import Picture, Showcase
 
@@ -14,8 +14,11 @@ def list_shared(showcase: Showcase) -> list[Picture]:
 
 def describe_picture(picture: Picture, showcase: Showcase, only: str | None = None) -> dict[str, Any]:
     """A picture for the comparison, with paths from the reports folder; only: the output of one submission."""
-    folder = PurePosixPath("images") / showcase.dataset
-    outputs = {name: str(folder / path) for name, path in picture.outputs.items() if only in (None, name)}
+
+    def locate(path: str) -> str:
+        return quote(f"images/{showcase.dataset}/{path}")  # an image's name may hold a # or a ?
+
+    outputs = {name: locate(path) for name, path in picture.outputs.items() if only in (None, name)}
     jpeg = any(path.endswith(".jpg") for path in picture.outputs.values())
     return {
         "image": picture.image,
@@ -23,7 +26,7 @@ def describe_picture(picture: Picture, showcase: Showcase, only: str | None = No
         "note": "shown as JPEG" if jpeg else "",
         "width_px": picture.width_px,
         "height_px": picture.height_px,
-        "source": str(folder / picture.source),
-        "target": str(folder / picture.target) if picture.target else None,
+        "source": locate(picture.source),
+        "target": locate(picture.target) if picture.target else None,
         "outputs": outputs,
     }

@@ -19,7 +19,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "scratch").mkdir()
     place = Place(folder)
     place.submit("good", models.brighten())
-    place.succeed("run", *TINY, "--no-timing")
+    place.succeed("run", *TINY, "--no-timing", "--no-images")
     return folder
 
 
@@ -32,5 +32,5 @@ def place(finished: Path, tmp_path: Path) -> Place:
 
 @pytest.fixture
 def tiny_options() -> Sequence[str]:
-    """Evaluate on the tiny dataset, without time."""
-    return (*TINY, "--no-timing")
+    """Evaluate on the tiny dataset, without time and pictures."""
+    return (*TINY, "--no-timing", "--no-images")
