@@ -58,15 +58,16 @@ def read_boards(reports_dir: Path, dataset: str, challenge: Challenge, *, phase:
 
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
-) -> tuple[Board, ...]:
-    """Write leaderboard.md and its figures from the records of one dataset."""
+) -> tuple[tuple[Board, ...], list[Path]]:
+    """Write leaderboard.md and its figures from the records of one dataset; also the files that were written."""
     find_phase(challenge, phase)
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
-    for place, picture in render_figures(boards[0]).items() if boards else ():
+    figures = render_figures(boards[0]) if boards else {}
+    for place, picture in figures.items():
         write_bytes(reports_dir / place, picture)
     write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
-    return boards
+    return boards, [reports_dir / place for place in ("leaderboard.md", *figures)]
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:

@@ -81,6 +81,17 @@ def is_noisy(baseline_samples_ns: Blocks, samples_ns: Blocks) -> bool:
     return measure_width(baseline_samples_ns, samples_ns) > NOISY
 
 
+def predict_count(baseline_samples_ns: Blocks, samples_ns: Blocks, *, most: int) -> int:
+    """How many blocks, at most `most`, until the ratio is no longer noisy, if they vary as these do (two at least).
+
+    The interval narrows as that of a mean does: by Student's t and by the root of the number less one.
+    """
+    counts = np.arange(2, max(most, len(samples_ns)) + 1)
+    shares = stats.t.ppf((1 + CONFIDENCE) / 2, counts - 1) / np.sqrt(counts - 1)
+    widths = measure_width(baseline_samples_ns, samples_ns) * shares / shares[len(samples_ns) - 2]
+    return int(next(iter(counts[widths <= NOISY]), most))
+
+
 def percentile_interval(samples: Array) -> tuple[float, float]:
     """The middle 95 % of bootstrap samples (RESAMPLES,): (low, high)."""
     low, high = np.quantile(samples, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
