@@ -225,8 +225,9 @@ def run(
         def on_outcome(outcome: turns.Outcome) -> None:
             codes.append(outcome.exit_code)
             report.outcomes[outcome.submission] = outcome
-            note = describe_figures(outcome.record, rules) or outcome.sentence
-            display.conclude(outcome.submission, outcome.verdict, note.removeprefix(f"{outcome.submission}: "))
+            display.conclude(
+                outcome.submission, outcome.verdict, describe_figures(outcome.record, rules) or outcome.reason
+            )
             if outcome.exit_code or display.needs_sentence(final=bool(outcome.verdict)):
                 tell(outcome.sentence, outcome.exit_code)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich.live import Live
 
 from harness.forecast import Forecast
-from harness.progress import AUDIT, TIME, Step
+from harness.progress import Step
 from harness.render.cells import flatten
-from harness.render.live import describe_left, format_clock, render_progress
+from harness.render.live import TIMED, describe_left, format_clock, render_progress
 from harness.screen import Screen, log
 
 REDRAW_S = 0.4
@@ -110,12 +110,13 @@ class LiveDisplay(Display):
 
     def take(self, step: Step) -> None:
         with self._drawing:
-            self._forecast.take(step)
-            if step.stage in (AUDIT, TIME):
+            is_new = self._forecast.take(step)
+            if step.stage in TIMED:
                 self._ticking.clear()
-                self._draw()
             else:
                 self._ticking.set()
+            if is_new or step.stage in TIMED:
+                self._draw()
 
     def conclude(self, name: str, verdict: str, note: str) -> None:
         with self._drawing:

@@ -43,19 +43,19 @@ class Line:
 
     @property
     def state(self) -> str:
-        """In a word: its verdict, or else what it waits for or what is done with it."""
-        if self.verdict:
-            return self.verdict
-        return self.stage if self.is_running or self._waits_for_turn else "waiting"
+        """In a word: its verdict, or the stage that it is in the midst of."""
+        return self.verdict or ("waiting" if self.work is None else self.stage)
+
+    @property
+    def work(self) -> Work | None:
+        """That which is begun and not over, if only until its next turn."""
+        work = self.works.get(self.stage)
+        return None if self.verdict or work is None or work.began_s is None or work.ended_s is not None else work
 
     @property
     def is_running(self) -> bool:
         """Whether it is worked on now."""
-        return not self.verdict and bool(self.stage) and self.works[self.stage].step.state == "running"
-
-    @property
-    def _waits_for_turn(self) -> bool:
-        return bool(self.stage) and self.works[self.stage].began_s is not None
+        return self.work is not None and self.work.step.state == "running"
 
     def needs(self, stage: str) -> bool:
         """Whether there is work to do in this stage; those before the one it is in are over."""
@@ -119,17 +119,19 @@ class Forecast:
     def conclude(self, name: str, verdict: str, note: str) -> None:
         """What came of a submission; without a verdict, there is more to do than its quality."""
         line = self.lines.setdefault(name, Line(name))
+        if line.work is not None:
+            line.work.ended_s = self._clock()
         line.verdict, line.note, line.changed_s = verdict, note, self._clock()
         if not verdict and QUALITY not in line.works:  # it was measured before
             line.works[QUALITY] = Work(Step(QUALITY, submission=name, state="ended"), ended_s=line.changed_s)
             line.stage = line.stage or QUALITY
 
     def count(self) -> Counter[str]:
-        """How many submissions are in which state."""
+        """How many submissions are at work, waiting, or over by their verdict."""
         return Counter(line.verdict or ("running" if line.is_running else "waiting") for line in self.lines.values())
 
     def list_left(self) -> list[tuple[str, float | None, bool]]:
-        """The stages that have work left, each with the seconds it takes and whether these are only the most.
+        """The stages that have work left, each with the seconds it takes and whether these are no more than a budget.
 
         None where nothing tells. Without time to measure, quality is all there is.
         """
@@ -139,16 +141,16 @@ class Forecast:
         for stage in (QUALITY,) if self.budget_s is None else (QUALITY, AUDIT, TIME):
             if any(line.needs(stage) for line in self.lines.values()):
                 left_s = self._estimate_stage_s(stage)
-                most = stage == TIME and left_s is None
-                left.append((stage, self._add_budgets_s() if most else left_s, most))
+                guessed = stage == TIME and left_s is None
+                left.append((stage, self._add_budgets_s() if guessed else left_s, guessed))
         return left
 
     def estimate_line_s(self, line: Line) -> float | None:
         """How long the stage that a submission is in still takes, by its share of the machine so far."""
-        work = line.works.get(line.stage)
-        if line.verdict or work is None or work.step.left_s is None or work.began_s is None or not work.step.spent_s:
+        work = line.work
+        if work is None or work.step.left_s is None or not work.step.spent_s:
             return None
-        return work.step.left_s * (self._clock() - work.began_s) / work.step.spent_s
+        return work.step.left_s * work.measure_wall_s(self._clock()) / work.step.spent_s
 
     def estimate_beside_s(self) -> float | None:
         """How long the rest of what is done beside the submissions takes."""
@@ -175,8 +177,10 @@ class Forecast:
 
     def _list_seen(self, stage: str) -> Iterator[Seen]:
         for line in self.lines.values():
-            work = line.works.get(stage)
-            if work is not None and work.began_s is not None and (work.ended_s is not None or work.step.left_s):
+            work = None if line.verdict not in ("", "done") else line.works.get(stage)  # a failure tells nothing
+            if work is None or work.began_s is None:
+                continue
+            if work.ended_s is not None or work.step.left_s is not None:
                 yield line.find_multiply_adds(), work.measure_spent_s(self._clock()) + (work.step.left_s or 0.0)
 
     def _measure_pace(self) -> float:
@@ -188,7 +192,7 @@ class Forecast:
         return spent_s / (now_s - min(began_s)) if spent_s and now_s > min(began_s) else 1.0
 
     def _add_budgets_s(self) -> float:
-        """The most that the times take that are not known yet."""
+        """What is left of the budgets for time."""
         waiting = [line for line in self.lines.values() if line.needs(TIME)]
         spent_s = [line.works[TIME].step.spent_s or 0.0 if TIME in line.works else 0.0 for line in waiting]
         return sum(max(0.0, (self.budget_s or 0.0) - spent) for spent in spent_s)

@@ -50,6 +50,11 @@ class Outcome:
             return ""
         return "done" if self.status == "ok" else self.status
 
+    @property
+    def reason(self) -> str:
+        """The sentence for where name and status stand beside it."""
+        return self.sentence.removeprefix(f"{self.submission}: ").removeprefix(f"{self.status}: ")
+
 
 @dataclass(frozen=True)
 class Run:

@@ -75,9 +75,10 @@ def test_records_of_other_challenges_and_datasets_stay_away(reports: Path, chall
 
 def test_leaderboard_and_figure_are_written(reports: Path, challenge: Challenge) -> None:
     before = list_files(reports)
-    boards = write_leaderboard(reports, "pirm2018b", challenge)
+    boards, written = write_leaderboard(reports, "pirm2018b", challenge)
     assert [board.split for board in boards] == ["test", "all"]
     assert list_files(reports) - before == {"leaderboard.md", *FIGURES}
+    assert {str(path.relative_to(reports)) for path in written} == {"leaderboard.md", *FIGURES}
     page = (reports / "leaderboard.md").read_text(encoding="utf-8")
     for place in (SCORES, SPEED_QUALITY):
         assert f"]({place}.png)" in page
@@ -102,7 +103,7 @@ def test_untimed_records_need_no_figure(tmp_path: Path, challenge: Challenge) ->
 
 def test_failures_alone_make_a_page(tmp_path: Path, challenge: Challenge) -> None:
     store(tmp_path, "pirm2018b", make_failure("srcnn", "it crashed"))
-    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ()
+    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ((), [tmp_path / "leaderboard.md"])
     assert "it crashed" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     check_leaderboard(tmp_path, challenge)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.boards import average_quality
 from harness.challenge import Challenge
 from harness.forecast import Forecast, Line
-from harness.progress import TIME
+from harness.progress import AUDIT, TIME, Step
 from harness.records import Record
 from harness.render.cells import count_digits, count_time_digits, flatten, format_number, head_metric
 from harness.statistics import summarise_times
@@ -18,7 +18,10 @@ from harness.statistics import summarise_times
 BAR_FROM = 70
 """In a narrower window there is no room for bars."""
 
-LEFT_FREE = 6
+TIMED = (AUDIT, TIME)
+"""The stages that time models, beside which nothing may be busy."""
+
+LEFT_FREE = 7
 """So many lines of the window are for the counts, the time and what is said meanwhile."""
 
 FINISHED = 3
@@ -40,7 +43,7 @@ def render_progress(forecast: Forecast, *, width: int, height: int) -> Renderabl
             state = Text(flatten(line.state), style)
             grid.add_row(Text(flatten(line.name), style), state, render_detail(forecast, line, width))
         parts.append(grid)
-        parts.append(render_line(", ".join(f"{count} {state}" for state, count in forecast.count().items())))
+        parts.append(render_line(", ".join(f"{count} {state}" for state, count in sorted(forecast.count().items()))))
     if forecast.beside is not None and forecast.beside.ended_s is None:
         step, left_s = forecast.beside.step, forecast.estimate_beside_s()
         counted = f" {step.done}/{step.total}" if step.total else ""
@@ -49,6 +52,8 @@ def render_progress(forecast: Forecast, *, width: int, height: int) -> Renderabl
         )
     passed, left = f"{format_clock(forecast.passed_s)} passed", describe_left(forecast)
     parts.append(render_line(f"{passed}, {left}" if left else passed))
+    if any(line.is_running and line.stage in TIMED for line in forecast.lines.values()):
+        parts.append(Text("Nothing is drawn while a model is timed.", "dim", no_wrap=True, overflow="ellipsis"))
     return Group(*parts)
 
 
@@ -71,43 +76,43 @@ def choose_lines(lines: Sequence[Line], room: int) -> list[Line]:
 
 def render_detail(forecast: Forecast, line: Line, width: int) -> RenderableType:
     """What goes on with a submission, or what came of it."""
-    work = line.works.get(line.stage)
-    if line.verdict or work is None or work.began_s is None or work.ended_s is not None:
+    if line.work is None:
         return render_line(line.note)
-    step, left_s = work.step, forecast.estimate_line_s(line)
+    step, left_s = line.work.step, forecast.estimate_line_s(line)
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
     grid.add_column(no_wrap=True, min_width=min(16, width // 4))
     if width >= BAR_FROM:
         grid.add_column(ratio=1, max_width=30)
     grid.add_column(no_wrap=True, overflow="ellipsis", min_width=14)
-    cells: list[RenderableType] = [Text(describe_count(line))]
+    cells: list[RenderableType] = [Text(describe_count(step))]
     if width >= BAR_FROM:
         cells.append(ProgressBar(total=step.total, completed=step.done) if step.total else "")
     grid.add_row(*cells, Text("" if left_s is None else describe_about(left_s)))
     return grid
 
 
-def describe_count(line: Line) -> str:
-    """How much of its stage is done: outputs, or blocks, whose number can only be guessed."""
-    step = line.works[line.stage].step
-    if line.stage == TIME:
-        number = min(step.done + line.is_running, step.total) if step.total else step.done + line.is_running
-        return f"block {number} of about {step.total}" if step.total else f"block {number}"
-    return f"{step.done}/{step.total}" if step.total else ""
+def describe_count(step: Step) -> str:
+    """How much of a stage is done: outputs, or blocks, of whose number only a guess is known."""
+    if step.stage != TIME:
+        return f"{step.done}/{step.total}" if step.total else ""
+    number = step.done + (step.state == "running")
+    return f"block {number} of about {max(step.total, number)}" if step.total else f"block {number}"
 
 
 def describe_left(forecast: Forecast) -> str:
     """What is known of the time that all takes which is still to do; nothing without evidence."""
     left = forecast.list_left()
-    known_s = [left_s for _, left_s, most in left if left_s is not None and not most]
+    known_s = [left_s for _, left_s, is_budget in left if left_s is not None and not is_budget]
     if len(known_s) == len(left):
         return f"{describe_about(sum(known_s))} left" if left else ""
     parts = []
-    for stage, left_s, most in left:
-        if left_s is None:
+    for stage, left_s, is_budget in left:
+        if not left_s:
             parts.append(stage)
+        elif is_budget:
+            parts.append(f"{stage} (budget {describe_duration(left_s)})")
         else:
-            parts.append(f"{stage} up to {describe_duration(left_s)}" if most else f"{stage} {describe_about(left_s)}")
+            parts.append(f"{stage} {describe_about(left_s)}")
     return f"left: {', '.join(parts)}"
 
 
