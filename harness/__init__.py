@@ -11,6 +11,7 @@ metrics      PSNR, SSIM, MS-SSIM, NIQE and the MOS proxy: pure functions
 challenge    a challenge as data (challenges/*.toml); scoring evaluates its formulas
 boards       records -> ranked tables; render and export write them; regression compares them
 records      every stored type
+progress     what is told while work goes on; forecast estimates the time left, display shows both
 """
 
 import importlib

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.live import Live
 
 from harness.forecast import Forecast
-from harness.progress import Step
+from harness.progress import QUALITY, Step
 from harness.render.cells import flatten
 from harness.render.live import TIMED, describe_left, format_clock, render_progress
 from harness.screen import Screen, log
@@ -36,7 +36,10 @@ class Display:
 
 
 class PlainDisplay(Display):
-    """A line where a stage begins and one where it ends, each with the time passed; and a reminder in long ones."""
+    """A line where a submission's stage begins and one where it ends, with the time passed; a reminder in long ones.
+
+    Of what is done beside the submissions, only what is counted has a line.
+    """
 
     def __init__(self, console: Screen) -> None:
         self._console, self._forecast = console, Forecast()
@@ -49,7 +52,8 @@ class PlainDisplay(Display):
     def take(self, step: Step) -> None:
         with self._telling:
             if self._forecast.take(step):
-                self._print(self._describe(step))
+                if step.submission or step.total:
+                    self._print(self._describe(step))
             elif time.monotonic() - self._told_s > REMINDER_S:
                 self._print(describe_left(self._forecast) or step.stage)
 
@@ -62,11 +66,11 @@ class PlainDisplay(Display):
 
     def _describe(self, step: Step) -> str:
         if not step.submission:
-            return step.stage
+            return f"{step.stage} {step.done}/{step.total}"
         if step.state == "ended":
             work = self._forecast.lines[step.submission].works[step.stage]
             return f"{step.submission}: {step.stage} took {format_clock(work.measure_wall_s(time.monotonic()))}"
-        return f"{step.submission}: {step.stage}" + (f", {step.total} outputs" if step.total else "")
+        return f"{step.submission}: {step.stage}" + (f", {step.total} outputs" if step.stage == QUALITY else "")
 
     def _print(self, sentence: str) -> None:
         self._console.print(f"[{format_clock(self._forecast.passed_s)}] {flatten(sentence)}", markup=False)

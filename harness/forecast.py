@@ -43,8 +43,18 @@ class Line:
 
     @property
     def state(self) -> str:
-        """In a word: its verdict, or the stage that it is in the midst of."""
-        return self.verdict or ("waiting" if self.work is None else self.stage)
+        """In a word: its verdict, the stage that it is in the midst of, or what it waits as."""
+        return self.verdict or (self._idle_state if self.work is None else self.stage)
+
+    @property
+    def phase(self) -> str:
+        """The same without regard to the stage, for counts."""
+        return self.verdict or ("running" if self.is_running else self._idle_state)
+
+    @property
+    def _idle_state(self) -> str:
+        quality = self.works.get(QUALITY)
+        return "waiting" if quality is None or quality.ended_s is None else "measured"
 
     @property
     def work(self) -> Work | None:
@@ -127,8 +137,8 @@ class Forecast:
             line.stage = line.stage or QUALITY
 
     def count(self) -> Counter[str]:
-        """How many submissions are at work, waiting, or over by their verdict."""
-        return Counter(line.verdict or ("running" if line.is_running else "waiting") for line in self.lines.values())
+        """How many submissions are at work, waiting before or after their quality, or over by their verdict."""
+        return Counter(line.phase for line in self.lines.values())
 
     def list_left(self) -> list[tuple[str, float | None, bool]]:
         """The stages that have work left, each with the seconds it takes and whether these are no more than a budget.

@@ -199,7 +199,7 @@ def test_elsewhere_a_stage_is_a_line_at_its_begin_and_end(monkeypatch: pytest.Mo
     for block in range(9):
         plain.take(Step(TIME, block, 0, "a"))
     assert read(screen).splitlines() == [
-        "[0:00:00] checking the models",
+        "[0:00:00] checking the models 0/1",
         "[0:00:00] a: quality, 51 outputs",
         "[0:00:00] a: quality took 0:00:00",
         "[0:00:00] a: time",
@@ -215,8 +215,9 @@ def test_a_stream_that_is_no_terminal_gets_no_control_characters(monkeypatch: py
     screen = Screen(file=io.StringIO(), width=80, highlight=False)
     with show_progress(console=screen) as shown:
         shown.take(Step("writing reports"))
+        shown.take(Step(AUDIT, submission="a"))
     assert isinstance(shown, PlainDisplay)
-    assert read(screen) == "[0:00:00] writing reports\n"
+    assert read(screen) == "[0:00:00] a: audit\n"
 
 
 def test_a_quiet_display_says_nothing() -> None:

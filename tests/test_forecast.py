@@ -79,6 +79,7 @@ def test_time_is_its_budget_until_blocks_tell_more(forecast: Forecast, clock: Cl
     forecast.expect("ab", budget_s=90)
     for name in "ab":
         forecast.conclude(name, "", "PSNR 20")  # measured before
+    assert forecast.count() == {"measured": 2}
     assert forecast.list_left() == [(AUDIT, None, False), (TIME, 180, True)]
     forecast.take(Step(AUDIT, submission="a"))
     clock.now_s = 8
