@@ -81,8 +81,8 @@ class LiveDisplay(Display):
     """Redraws itself, but never while a model is timed.
 
     What is measured on a quiet machine (audit, time) is told before and after each block, and only then, by the thread
-    that measures, is anything drawn: no other thread of the display wakes up meanwhile. The clock stands still for as
-    long as a block takes.
+    that measures, is anything drawn (3 ms of CPU time): no other thread of the display wakes up meanwhile. The clock
+    stands still for as long as a block takes.
     """
 
     def __init__(self, console: Screen) -> None:

@@ -61,14 +61,12 @@ class RunReport:
 
 
 def describe_outcome(name: str, outcome: "Outcome | None", rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One submission: without an outcome it was not begun. rows: where it stands, as `harness export` gives them."""
-    if outcome is None:
-        return {"name": name, "status": "not begun", "exit_code": None, "sentence": "", "record": None, "boards": rows}
+    """One submission, without an outcome where the run ended before; rows: as `harness export` gives them."""
     return {
         "name": name,
-        "status": outcome.status,
-        "exit_code": outcome.exit_code,
-        "sentence": outcome.sentence,
-        "record": None if outcome.path is None else str(outcome.path),
+        "status": outcome.status if outcome else "unfinished",
+        "exit_code": outcome.exit_code if outcome else None,
+        "sentence": outcome.sentence if outcome else None,
+        "record": str(outcome.path) if outcome and outcome.path else None,
         "boards": rows,
     }

@@ -44,12 +44,8 @@ def render_progress(forecast: Forecast, *, width: int, height: int) -> Renderabl
             grid.add_row(Text(flatten(line.name), style), state, render_detail(forecast, line, width))
         parts.append(grid)
         parts.append(render_line(", ".join(f"{count} {state}" for state, count in sorted(forecast.count().items()))))
-    if forecast.beside is not None and forecast.beside.ended_s is None:
-        step, left_s = forecast.beside.step, forecast.estimate_beside_s()
-        counted = f" {step.done}/{step.total}" if step.total else ""
-        parts.append(
-            render_line(f"{step.stage}{counted}{'' if left_s is None else f', {describe_about(left_s)} left'}")
-        )
+    if beside := describe_beside(forecast):
+        parts.append(render_line(beside))
     passed, left = f"{format_clock(forecast.passed_s)} passed", describe_left(forecast)
     parts.append(render_line(f"{passed}, {left}" if left else passed))
     if any(line.is_running and line.stage in TIMED for line in forecast.lines.values()):
@@ -97,6 +93,15 @@ def describe_count(step: Step) -> str:
         return f"{step.done}/{step.total}" if step.total else ""
     number = step.done + (step.state == "running")
     return f"block {number} of about {max(step.total, number)}" if step.total else f"block {number}"
+
+
+def describe_beside(forecast: Forecast) -> str:
+    """What is done of no submission in particular, if anything."""
+    if forecast.beside is None or forecast.beside.ended_s is not None:
+        return ""
+    step, left_s = forecast.beside.step, forecast.estimate_beside_s()
+    counted = f" {step.done}/{step.total}" if step.total else ""
+    return f"{step.stage}{counted}" + ("" if left_s is None else f", {describe_about(left_s)} left")
 
 
 def describe_left(forecast: Forecast) -> str:
