@@ -4,7 +4,6 @@ import io
 import re
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -176,12 +175,6 @@ def test_a_live_display_takes_only_final_sentences(terminal: Screen) -> None:
 
 
 # --- elsewhere
-
-
-@pytest.fixture
-def plain() -> Iterator[Screen]:
-    with Screen(file=io.StringIO(), width=80, soft_wrap=True) as screen:
-        yield screen
 
 
 def test_elsewhere_a_stage_is_a_line_at_its_begin_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
