@@ -13,6 +13,7 @@ boards       records -> ranked tables; render and export write them; regression 
 published    the paper's and the challenge's figures, beside those that the records give
 gallery      keeps pictures of some outputs; showcase lists them, contact_sheet lays them out
 records      every stored type
+progress     what is told while work goes on; forecast estimates the time left, display shows both
 """
 
 import importlib

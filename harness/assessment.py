@@ -5,9 +5,8 @@ What a model runs in one process is always the same, however many work at once: 
 
 import contextlib
 import functools
-import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,8 @@ from harness.enhancement import check_agreement
 from harness.environment import describe_environment
 from harness.errors import ModelError, SubmissionError
 from harness.isolation import MEMORY_METHOD, ModelProcess
-from harness.job import Evaluation, Job, Progress
+from harness.job import Evaluation, Job
+from harness.progress import CHECK, Progress, Step, Tally
 from harness.quality import score_image
 from harness.records import (
     FORMAT_VERSION,
@@ -64,9 +64,9 @@ class Model:
     A fault ends all processes behind it; those before it go on, since the first fault in the order counts.
     """
 
-    def __init__(self, job: Job, on_image: Callable[[], None]) -> None:
+    def __init__(self, job: Job, tally: Tally) -> None:
         self.job = job
-        self.on_image = on_image
+        self.tally = tally
         self._faults: dict[int, BaseException] = {}
         self._live: dict[int, ModelProcess] = {}
         self._changing = threading.Lock()
@@ -80,6 +80,7 @@ class Model:
     def start(self, place: int, threads: int | None = None) -> Iterator[ModelProcess]:
         """A fresh process for the work at this place."""
         try:
+            self.tally.begin(place)
             with self.job.start(threads) as process:
                 with self._changing:
                     self._live[place] = process
@@ -121,17 +122,10 @@ def assess(
     """The first pass over each submission, in order. What a model does wrong ends up in its record."""
     begin = functools.partial(validate, challenge=evaluation.challenge, allow_code=evaluation.allow_code)
     checks = [executor.submit(begin, chosen.folder) for chosen in submissions]
-    images = len(evaluation.dataset.photos) * len(checks)
-    total = images + sum(len(evaluation.dataset.list_names(chosen.split)) for chosen in submissions)
-    count = itertools.count(1)
-
-    def on_image() -> None:
-        on_progress("quality", min(next(count), total), total)
-
-    begun = [
-        begin_scoring(chosen, check, evaluation, executor, on_image)
-        for chosen, check in zip(submissions, checks, strict=True)
-    ]
+    begun = []
+    for number, (chosen, check) in enumerate(zip(submissions, checks, strict=True)):
+        on_progress(Step(CHECK, number, len(checks)))
+        begun.append(begin_scoring(chosen, check, evaluation, executor, on_progress))
     for work in begun:
         yield work if isinstance(work, Assessed) else finish_scoring(work, evaluation)
 
@@ -141,15 +135,23 @@ def begin_scoring(
     check: Future[tuple[Submission, Cost, tuple[str, ...]]],
     evaluation: Evaluation,
     executor: Executor,
-    on_image: Callable[[], None],
+    on_progress: Progress,
 ) -> Begun | Assessed:
     """Submit the work on a submission that holds."""
     try:
         submission, cost, control_flow = check.result()
     except SubmissionError as error:
         return fail(chosen.folder, error, evaluation)
-    model = Model(Job(chosen.folder.model_path, submission, evaluation), on_image)
     names = evaluation.dataset.list_names(chosen.split)
+    tally = Tally(
+        submission.name,
+        photos=len(evaluation.dataset.photos),
+        pairs=len(names) + count_sample(submission, min(CHUNK, len(names))),
+        multiply_adds=cost.multiply_adds,
+        on_progress=on_progress,
+    )
+    tally.queue()
+    model = Model(Job(chosen.folder.model_path, submission, evaluation), tally)
     photos = executor.submit(score_photos, model)
     pairs = [
         executor.submit(score_pairs, model, place, names[start : start + CHUNK])
@@ -163,6 +165,7 @@ def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
     dataset, folder, model = evaluation.dataset, begun.chosen.folder, begun.model
     futures: list[Future[Any]] = [begun.photos, *begun.pairs]
     wait(futures)
+    model.tally.end()
     submission = model.job.submission
     if isinstance(model.fault, SubmissionError):
         return fail(folder, model.fault, evaluation, submission)
@@ -192,7 +195,7 @@ def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:
         process.reset_peak()
         for name in dataset.photos:
             scores.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, evaluation.metrics))
-            model.on_image()
+            model.tally.count(0)
         memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
     return tuple(scores), memory
 
@@ -201,7 +204,7 @@ def score_pairs(model: Model, place: int, names: Sequence[str]) -> tuple[ImageSc
     """The values of some pairs. The outputs for the very first ones have to be those of a second pass."""
     evaluation, job = model.job.evaluation, model.job
     scores, first = [], dict[str, np.ndarray]()
-    sample = SAMPLE if place == 1 and job.submission.draws == 1 else 0
+    sample = count_sample(job.submission, len(names)) if place == 1 else 0
     with model.start(place, threads=1) as process:
         for name in names:
             pair = evaluation.dataset.load_pair(name)
@@ -209,13 +212,19 @@ def score_pairs(model: Model, place: int, names: Sequence[str]) -> tuple[ImageSc
             scores.append(score_image(name, outputs, pair.target, evaluation.metrics))
             if len(first) < sample:
                 first[name] = outputs[0]
-            model.on_image()
+            model.tally.count(place)
     if first:
         with model.start(place, threads=1) as process:
             for name, output in first.items():
                 again = job.enhance(process, evaluation.dataset.load_pair(name).source)
                 check_agreement(again, output, "a second pass")
+                model.tally.count(place)
     return tuple(scores)
+
+
+def count_sample(submission: Submission, pairs: int) -> int:
+    """So many of a first process's pairs are enhanced again; none where outputs need not repeat."""
+    return min(SAMPLE, pairs) if submission.draws == 1 else 0
 
 
 def fail(

@@ -5,19 +5,21 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness import __version__
 from harness.errors import HarnessError, RecordError, UsageError
 from harness.files import remove_scratch
-from harness.screen import log, out, release, show_progress, show_table
+from harness.run_report import RunReport
+from harness.screen import log, out, release, show_table
 from harness.signals import Interrupted, interruptible
 
 if TYPE_CHECKING:
+    from harness.boards import Board
     from harness.submission import SubmissionFolder
 
 Device = Literal["cpu", "cuda"]
@@ -89,28 +91,45 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
-    """Run a command; a HarnessError, a full disk or a signal becomes one sentence and an exit code."""
+    """Run a command, and print what a script asked to be told of it, however it ended."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    report = RunReport()
+    exit_code = attempt(lambda: app(obj=report), report)
+    if report.wanted:
+        exit_code = attempt(lambda: out.print(report.encode(exit_code), markup=False), report) or exit_code
+    sys.exit(exit_code)
+
+
+def attempt(work: Callable[[], object], report: RunReport) -> int:
+    """Do it; a HarnessError, a full disk or a signal becomes one sentence and an exit code, which comes back."""
     try:
         with interruptible():
-            app()
+            work()
+    except SystemExit as ended:
+        return int(ended.code or 0)
     except HarnessError as error:
-        fail(str(error), error.exit_code)
+        return fail(str(error), error.exit_code, report)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        fail(f"{error.filename or 'standard output'} cannot be written ({error.strerror}); free some space.", 5)
+        return fail(
+            f"{error.filename or 'standard output'} cannot be written ({error.strerror}); free some space.", 5, report
+        )
     except Interrupted as error:
         remove_scratch(Path(tempfile.gettempdir()))  # a second signal can have cut the cleaning up short
-        fail(f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code)
+        return fail(
+            f"{error}; what is finished is kept, and the same command goes on from there.", error.exit_code, report
+        )
+    return 0
 
 
-def fail(sentence: str, exit_code: int) -> NoReturn:
-    """Say why on standard error, where anyone still reads it, and end."""
+def fail(sentence: str, exit_code: int, report: RunReport) -> int:
+    """Say why on standard error, where anyone still reads it."""
+    report.add_error(sentence, exit_code)
     with contextlib.suppress(OSError):
         say_error(sentence)
     release()
-    sys.exit(exit_code)
+    return exit_code
 
 
 def say_error(sentence: object) -> None:
@@ -130,12 +149,16 @@ def end(codes: Iterable[int]) -> None:
         raise typer.Exit(code)
 
 
-def read_folders(paths: Sequence[Path] | None) -> tuple[list["SubmissionFolder"], list[int]]:
+def read_folders(
+    paths: Sequence[Path] | None, report: RunReport | None = None
+) -> tuple[list["SubmissionFolder"], list[int]]:
     """The submissions, and an exit code for each folder that is faulty; no more is done where all are."""
     from harness import session
 
     folders, faults = session.read_folders(paths)
     codes = [tell(str(fault), fault.exit_code) for fault in faults.values()]
+    if report is not None:
+        report.add_errors(faults.values())
     if not folders:
         end(codes)
     return folders, codes
@@ -143,6 +166,7 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list["SubmissionFolder"]
 
 @app.command()
 def run(
+    context: typer.Context,
     submissions: SubmissionDirs = None,
     challenge: ChallengeName = "pirm2018b",
     dataset: DatasetName = None,
@@ -159,49 +183,78 @@ def run(
     allow_code: AllowCode = False,
     again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
     images: Annotated[bool, typer.Option(help="Keep pictures of some outputs in reports/images.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but faults, and what was written.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output at the end.")
+    ] = False,
 ) -> None:
     """Evaluate submissions and write the leaderboard."""
+    report: RunReport = context.obj
+    report.wanted = as_json
     from harness import archive, gallery, session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
-    from harness.render.terminal import render_board
+    from harness.display import show_progress
+    from harness.progress import Step
+    from harness.render.live import describe_figures
     from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
 
     rules = read_challenge(challenge)
-    folders, codes = read_folders(submissions)
+    folders, codes = read_folders(submissions, report)
+    report.challenge, report.outcomes = rules.name, dict.fromkeys(folder.name for folder in folders)
     store = open_store(assets)
     session.remove_leftovers(reports, store)
     archive.check_writable(reports)
     claim = session.claim_machine(reports) if timing else contextlib.nullcontext()
-    with claim, show_progress() as progress:
+    with claim, show_progress(quiet=quiet) as display:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
             store,
             session.Options(threads, workers, timing, device, allow_code, budget_s),
-            on_progress=progress,
+            on_progress=display.take,
         )
-        log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
+        report.dataset = evaluation.dataset.name
+        report.notes = [f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes]
+        if not quiet:
+            log.print(*report.notes, sep="\n", markup=False)
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
         check_version(known, evaluation.dataset, reports / "records")
 
         def on_outcome(outcome: turns.Outcome) -> None:
-            codes.append(tell(outcome.sentence, outcome.exit_code))
+            codes.append(outcome.exit_code)
+            report.outcomes[outcome.submission] = outcome
+            display.conclude(
+                outcome.submission, outcome.verdict, describe_figures(outcome.record, rules) or outcome.reason
+            )
+            if outcome.exit_code or display.needs_sentence(final=bool(outcome.verdict)):
+                tell(outcome.sentence, outcome.exit_code)
 
+        display.expect([*report.outcomes], budget_s=evaluation.plan.budget_s if evaluation.plan else None)
         run = turns.Run(evaluation, reports, split, again)
-        turns.run_submissions(folders, run, on_progress=progress, on_outcome=on_outcome)
-        for fault in gallery.keep_images(folders, evaluation, reports, on_progress=progress) if images else ():
+        turns.run_submissions(folders, run, on_progress=display.take, on_outcome=on_outcome)
+        for fault in gallery.keep_images(folders, evaluation, reports, on_progress=display.take) if images else ():
+            report.notes.append(fault)
             log.print(fault, markup=False)
-        progress("writing reports", 0, 1)
-        boards = write_leaderboard(reports, evaluation.dataset.name, rules)
+        display.take(Step("writing reports"))
+        report.boards, report.written = write_leaderboard(reports, evaluation.dataset.name, rules)
+    if not as_json:
+        show_leaderboard(() if quiet else report.boards, reports)
+    if not (as_json or quiet):
+        for name in list_other_datasets(reports, evaluation.dataset.name, rules):
+            out.print(f"It shows {report.dataset}; for {name}: harness leaderboard --dataset {name}", markup=False)
+    end(codes)
+
+
+def show_leaderboard(boards: Iterable["Board"], reports: Path) -> None:
+    """The tables, and where they were written."""
+    from harness.render.terminal import render_board
+
     for board in boards:
         show_table(render_board(board))
     out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
-    for name in list_other_datasets(reports, evaluation.dataset.name, rules):
-        out.print(f"It shows {evaluation.dataset.name}; for {name}: harness leaderboard --dataset {name}", markup=False)
-    end(codes)
 
 
 @app.command()
@@ -213,13 +266,11 @@ def leaderboard(
 ) -> None:
     """Write the leaderboard anew from the stored records."""
     from harness.challenge import read_challenge
-    from harness.render.terminal import render_board
     from harness.reporting import choose_dataset, write_leaderboard
 
     rules = read_challenge(challenge)
-    for board in write_leaderboard(reports, choose_dataset(reports, dataset, rules), rules, phase=phase):
-        show_table(render_board(board))
-    out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
+    boards, _ = write_leaderboard(reports, choose_dataset(reports, dataset, rules), rules, phase=phase)
+    show_leaderboard(boards, reports)
 
 
 @app.command()
@@ -297,6 +348,7 @@ def check(
     from harness import session
     from harness.assets import open_store
     from harness.challenge import find_phase, read_challenge
+    from harness.display import show_progress
     from harness.findings import Verdict, count_compared
     from harness.gate import Gate, check_reports, check_submissions, publish_findings
     from harness.tolerances import read_tolerances
@@ -317,17 +369,17 @@ def check(
             on_verdict(Verdict(str(path), "failed", str(fault), fault.exit_code))
         # where there are no reports, there is nothing to time
         claim = session.claim_machine(reports) if speed and reports.is_dir() else contextlib.nullcontext()
-        with claim, show_progress() as progress:
+        with claim, show_progress() as display:
             options = session.Options(threads, workers, timing=speed, allow_code=allow_code, budget_s=budget_s)
             evaluation, notes = session.prepare_evaluation(
-                rules, dataset, open_store(assets), options, on_progress=progress
+                rules, dataset, open_store(assets), options, on_progress=display.take
             )
             log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
             findings.dataset, findings.phase = evaluation.dataset.name, scored.label
             if speed and evaluation.plan is None:
                 raise UsageError(f"--speed needs photos, and {evaluation.dataset.name} has none; leave it out.")
             gate = Gate(evaluation, reports, tolerances, scored)
-            check_submissions(folders, gate, on_progress=progress, on_verdict=on_verdict)
+            check_submissions(folders, gate, on_progress=display.take, on_verdict=on_verdict)
         on_verdict(check_reports(reports, rules))
         compared = count_compared(findings.list_verdicts())
         if not compared and not any(codes):
@@ -416,15 +468,17 @@ def fetch(
 ) -> None:
     """Download the upstream files that are missing, each checked by its sha256."""
     from harness.assets import find_pristine_model, open_store
+    from harness.display import show_progress
+    from harness.progress import Step
 
     store = open_store(assets)
-    with show_progress() as progress:
-        for group in groups or ["pirm2018b", "weights", "niqe"]:
+    for group in groups or ["pirm2018b", "weights", "niqe"]:
+        with show_progress() as display:
             if group == "niqe":
                 find_pristine_model(store)
             else:
-                store.fetch(group, lambda done, total, group=group: progress(group, done, total))  # type: ignore[misc]
-            out.print(f"{group}: all files are there.", markup=False)
+                store.fetch(group, lambda done, total: display.take(Step(group, done, total)))  # noqa: B023
+        out.print(f"{group}: all files are there.", markup=False)
 
 
 @app.command("list")

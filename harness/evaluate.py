@@ -1,7 +1,7 @@
 """One submission on one dataset -> one Record: quality, memory, time and cost, or the reason why there is none."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -13,7 +13,8 @@ from harness.audit import MOST_TILES, measure_audit
 from harness.dataset import Dataset
 from harness.errors import SubmissionError
 from harness.executor import open_executor
-from harness.job import Evaluation, Job, Progress
+from harness.job import Evaluation, Job
+from harness.progress import AUDIT, TIME, Progress, State, Step
 from harness.records import Audit, Failure, Record
 from harness.submission import SubmissionFolder
 from harness.timing import TimedModel, TimingPlan, TimingSeries, run_once, vary_photos
@@ -45,22 +46,24 @@ def evaluate(folder: SubmissionFolder, evaluation: Evaluation, *, split: str | N
     series = start_series(draft, evaluation, lambda: draft.expected)
     record = draft.record
     while record.failure is None and not series.is_finished():
-        on_progress("time", series.count, evaluation.plan.most_blocks)
+        on_progress(describe_series(draft, series, "running"))
         record = add_block(draft, series)
     return record
 
 
 def audit(assessed: Assessed, evaluation: Evaluation, *, on_progress: Progress) -> Draft:
     """How the model behaves where it is timed, on a quiet machine."""
-    on_progress("audit", 0, 1)
     folder, record = assessed.folder, assessed.record
     if record.quality is None:
         raise ValueError("what has failed is not audited")
+    step = Step(AUDIT, submission=folder.name, multiply_adds=record.cost.multiply_adds if record.cost else None)
+    on_progress(step)
     job = Job(folder.model_path, record.submission, evaluation)
     try:
         measured, expected = audit_model(job, record.quality.split, control_flow=assessed.control_flow)
     except SubmissionError as error:
         return Draft(folder, fail_record(record, folder, error))
+    on_progress(replace(step, state="ended"))
     return Draft(folder, msgspec.structs.replace(record, audit=measured), expected)
 
 
@@ -71,6 +74,21 @@ def add_block(draft: Draft, series: TimingSeries) -> Record:
     except SubmissionError as error:
         return fail_record(draft.record, draft.folder, error)
     return msgspec.structs.replace(draft.record, timing=series.timing)
+
+
+def describe_series(draft: Draft, series: TimingSeries, state: State) -> Step:
+    """How far the blocks of a draft are."""
+    blocks, cost = series.estimate_blocks_left(), draft.record.cost
+    return Step(
+        TIME,
+        series.count,
+        0 if blocks is None else series.count + blocks,
+        draft.folder.name,
+        state,
+        spent_s=series.spent_s,
+        left_s=None if blocks is None else blocks * series.mean_s,
+        multiply_adds=cost.multiply_adds if cost else None,
+    )
 
 
 def fail_record(record: Record, folder: SubmissionFolder, error: SubmissionError) -> Record:
@@ -113,7 +131,7 @@ def enhance_pictures(
     if evaluation.plan is None or record.submission.draws > 1:
         return None
     job = Job(folder.model_path, record.submission, evaluation)
-    on_progress("expected outputs", 0, 1)
+    on_progress(Step("expected outputs", submission=folder.name))
     with job.start() as process:
         return [job.enhance(process, picture) for picture in list_pictures(evaluation.dataset, evaluation.plan)]
 

@@ -37,14 +37,20 @@ def label_rows(board: Board) -> pd.DataFrame:
     return frame[[*place, *board.frame.columns]]
 
 
+def list_rows(boards: Sequence[Board]) -> list[dict[str, Any]]:
+    """The rows of all boards as JSON can hold them: what was not measured is None."""
+    frame = join_boards(boards).astype(object)  # pandas' own JSON cuts floats off
+    return [
+        {str(name): value for name, value in row.items()} for row in frame.where(frame.notna(), None).to_dict("records")
+    ]
+
+
 def _encode_csv(boards: Sequence[Board]) -> bytes:
     return join_boards(boards).to_csv(index=False).encode()
 
 
 def _encode_json(boards: Sequence[Board]) -> bytes:
-    frame = join_boards(boards).astype(object)  # pandas' own JSON cuts floats off
-    rows = frame.where(frame.notna(), None).to_dict("records")
-    return (json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(list_rows(boards), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _encode_parquet(boards: Sequence[Board]) -> bytes:

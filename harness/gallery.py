@@ -19,8 +19,9 @@ from PIL import Image as PillowImage
 from harness.archive import write_bytes
 from harness.dataset import Dataset, Image, open_embedded
 from harness.errors import DisturbedError, HarnessError, SubmissionError
-from harness.job import Evaluation, Job, Progress
+from harness.job import Evaluation, Job
 from harness.metrics.profiles import quantize
+from harness.progress import Progress, Step
 from harness.records import Record
 from harness.showcase import (
     FREE,
@@ -97,7 +98,7 @@ def keep_showcase(
     if tasks or showcase != before:
         write_showcase(reports_dir, showcase)
     for number, task in enumerate(tasks):
-        on_progress(f"pictures of {dataset.name}", number, len(tasks))
+        on_progress(Step(f"pictures of {dataset.name}", number, len(tasks)))
         try:
             pictures = [keep_picture(task, motif, output, reports_dir) for motif, output in enhance_motifs(task)]
         except (SubmissionError, DisturbedError) as error:

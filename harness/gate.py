@@ -15,7 +15,8 @@ from harness.evaluate import Draft, enhance_pictures
 from harness.executor import open_executor
 from harness.files import make_scratch, write_named
 from harness.findings import CHECK, REPORTS, Findings, Verdict
-from harness.job import Evaluation, Progress
+from harness.job import Evaluation
+from harness.progress import Progress
 from harness.records import Record, Timing
 from harness.regression import (
     Comparison,

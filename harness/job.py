@@ -1,6 +1,6 @@
 """What the evaluation of several submissions has in common, and one submission's model in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +15,6 @@ from harness.protocol import Device
 from harness.quality import BoundMetric
 from harness.records import Submission
 from harness.timing import RunLimits, TimingPlan
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage's name, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

@@ -65,17 +65,21 @@ def read_boards(reports_dir: Path, dataset: str, challenge: Challenge, *, phase:
 
 def write_leaderboard(
     reports_dir: Path, dataset: str, challenge: Challenge, *, phase: str = "validation"
-) -> tuple[Board, ...]:
-    """Write leaderboard.md, its figures and the HTML pages from the records of one dataset."""
+) -> tuple[tuple[Board, ...], list[Path]]:
+    """Write leaderboard.md, its figures and the HTML pages from the records of one dataset; also, what was written.
+
+    The pages of single submissions are not named, nor what all pages need.
+    """
     find_phase(challenge, phase)
     records = select_records(reports_dir / "records", dataset, challenge)
     boards = build_boards(records, challenge, phase=phase)
-    for place, picture in render_figures(boards[0]).items() if boards else ():
+    figures = render_figures(boards[0]) if boards else {}
+    for place, picture in figures.items():
         write_bytes(reports_dir / place, picture)
     write_text(reports_dir / "leaderboard.md", render_leaderboard(boards, records, challenge))
     write_page(reports_dir, boards, records, challenge)
-    write_contact_sheets(reports_dir, dataset)
-    return boards
+    sheets = write_contact_sheets(reports_dir, dataset)
+    return boards, [reports_dir / place for place in ("leaderboard.md", PAGE, *figures, *sheets)]
 
 
 def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
@@ -97,12 +101,13 @@ def read_showcases(reports_dir: Path, boards: Sequence[Board], records: Sequence
     return [select_outputs(read_showcase(reports_dir, name), models) for name in names]
 
 
-def write_contact_sheets(reports_dir: Path, dataset: str) -> None:
-    """Write the contact sheets of a dataset and of the free one, as far as pictures were kept."""
-    for name in dict.fromkeys((dataset, FREE)):
-        if sheet := read_sheet(reports_dir, name):
-            for place, picture in render_sheet(sheet).items():
-                write_bytes(reports_dir / place, picture)
+def write_contact_sheets(reports_dir: Path, dataset: str) -> list[str]:
+    """Write the contact sheets of a dataset and of the free one, as far as pictures were kept; their places."""
+    sheets = [sheet for name in dict.fromkeys((dataset, FREE)) if (sheet := read_sheet(reports_dir, name))]
+    pictures = [picture for sheet in sheets for picture in render_sheet(sheet).items()]
+    for place, picture in pictures:
+        write_bytes(reports_dir / place, picture)
+    return [place for place, _ in pictures]
 
 
 def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:

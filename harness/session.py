@@ -26,10 +26,11 @@ from harness.errors import (
 )
 from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.isolation import ModelProcess
-from harness.job import Evaluation, Progress
+from harness.job import Evaluation
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
+from harness.progress import Progress, Step
 from harness.protocol import Device
 from harness.quality import bind_metrics, measure_compilation
 from harness.records import Cost, Submission
@@ -77,7 +78,9 @@ def prepare_evaluation(
     challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
 ) -> tuple[Evaluation, list[str]]:
     """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
-    dataset = open_dataset(dataset_name, store, functools.partial(on_progress, "fetching the dataset"))
+    dataset = open_dataset(
+        dataset_name, store, lambda done, total: on_progress(Step("fetching the dataset", done, total))
+    )
     metrics, missing = bind_metrics(challenge, store)
     threads = options.threads or count_cores()
     workers = options.workers or count_cores()
@@ -92,7 +95,7 @@ def prepare_evaluation(
     evaluation = Evaluation(
         challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation, workers
     )
-    on_progress("compiling the metrics", 0, 1)
+    on_progress(Step("compiling the metrics"))
     compiled_s = measure_compilation(metrics)
     compiled = f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
     return evaluation, [note for note in (missing, compiled, describe_isolation(isolation)) if note]

@@ -83,6 +83,17 @@ def is_noisy(baseline_samples_ns: Blocks, samples_ns: Blocks) -> bool:
     return measure_width(baseline_samples_ns, samples_ns) > NOISY
 
 
+def predict_count(baseline_samples_ns: Blocks, samples_ns: Blocks, *, most: int) -> int:
+    """How many blocks, at most `most`, until the ratio is no longer noisy, if they vary as these do (two at least).
+
+    The interval narrows as that of a mean does: by Student's t and by the root of the number less one.
+    """
+    counts = np.arange(2, max(most, len(samples_ns)) + 1)
+    shares = special.stdtrit(counts - 1, (1 + CONFIDENCE) / 2) / np.sqrt(counts - 1)
+    widths = measure_width(baseline_samples_ns, samples_ns) * shares / shares[len(samples_ns) - 2]
+    return int(next(iter(counts[widths <= NOISY]), most))
+
+
 @functools.lru_cache(maxsize=32)
 def _count_draws(count: int, seed: int | tuple[int, ...]) -> Array:
     """How often each of `count` is drawn in each resample, (RESAMPLES, count)."""

@@ -18,7 +18,7 @@ from harness.errors import ChallengeError, DisturbedError, ModelError
 from harness.isolation import ModelProcess
 from harness.protocol import Device, Ran
 from harness.records import Timing
-from harness.statistics import is_noisy
+from harness.statistics import is_noisy, predict_count
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,26 @@ class TimingSeries:
         """How many blocks there are."""
         return 0 if self.timing is None else len(self.timing.samples_ns)
 
+    @property
+    def spent_s(self) -> float:
+        """On the blocks that were measured here."""
+        return sum(self._spent_s)
+
+    @property
+    def mean_s(self) -> float:
+        """Of one of these blocks."""
+        return self.spent_s / len(self._spent_s)
+
+    def estimate_blocks_left(self) -> int | None:
+        """About how many blocks are still to come, if they go on as so far; None where fewer than two can tell."""
+        plan, timing = self._plan, self.timing
+        if timing is None or self.count < 2 or not self._spent_s:
+            return None
+        needed = predict_count(timing.baseline_samples_ns, timing.samples_ns, most=plan.most_blocks)
+        affordable = int((plan.budget_s - self.spent_s) / self.mean_s)
+        wanted = min(max(needed, plan.judged_blocks), plan.most_blocks) - self.count
+        return max(min(wanted, affordable), plan.least_blocks - self.count, 0)
+
     def is_finished(self) -> bool:
         """Whether the ratio is known well enough, or the budget is spent."""
         plan, timing = self._plan, self.timing
@@ -123,7 +143,7 @@ class TimingSeries:
         if self.count >= plan.most_blocks:
             return True
         # a block more is begun only when it can be expected to end within the budget
-        if self._spent_s and sum(self._spent_s) * (1 + 1 / len(self._spent_s)) > plan.budget_s:
+        if self._spent_s and self.spent_s + self.mean_s > plan.budget_s:
             return True
         return self.count >= plan.judged_blocks and not is_noisy(timing.baseline_samples_ns, timing.samples_ns)
 

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -13,13 +14,14 @@ from harness.archive import discard_record, locate_record, locate_unfinished, re
 from harness.assessment import Assessed, Chosen, assess
 from harness.environment import describe_environment
 from harness.errors import DisturbedError, RecordError, SubmissionError, UsageError
-from harness.evaluate import Draft, add_block, audit, enhance_pictures, start_series
+from harness.evaluate import Draft, add_block, audit, describe_series, enhance_pictures, start_series
 from harness.executor import open_executor
 from harness.files import make_scratch
 from harness.fingerprint import compute_key, hash_file
 from harness.flags import find_flags
-from harness.job import Evaluation, Progress
-from harness.records import Record
+from harness.job import Evaluation
+from harness.progress import Progress
+from harness.records import Record, Status
 from harness.statistics import is_noisy, measure_width
 from harness.submission import SubmissionFolder, is_regular
 from harness.timing import TimingSeries
@@ -27,10 +29,30 @@ from harness.timing import TimingSeries
 
 @dataclass(frozen=True)
 class Outcome:
-    """What to say of one submission; a fault has the exit code that the command ends with, all others have 0."""
+    """What to say of one submission; a fault has the exit code that the command ends with, all others have 0.
+
+    status is that of the record, which lies at `path`; "unfinished" while its time is missing, "refused" where the
+    submission cannot be evaluated as asked.
+    """
 
     sentence: str
     exit_code: int = 0
+    submission: str = ""
+    status: Status | Literal["unfinished", "refused"] = "unfinished"
+    record: Record | None = None
+    path: Path | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In a word; none while there is more to do."""
+        if self.status == "unfinished" and not self.exit_code:
+            return ""
+        return "done" if self.status == "ok" else self.status
+
+    @property
+    def reason(self) -> str:
+        """The sentence for where name and status stand beside it."""
+        return self.sentence.removeprefix(f"{self.submission}: ").removeprefix(f"{self.status}: ")
 
 
 @dataclass(frozen=True)
@@ -75,10 +97,10 @@ def run_submissions(
                     on_outcome(settle(found.folder, keyed.record, run))
                 else:
                     write_record(locate_unfinished(run.locate(found.folder)), keyed.record)
-                    on_outcome(Outcome(f"{found.folder.name}: quality is measured; time follows."))
+                    on_outcome(put_off(keyed.record, run, "quality is measured; time follows."))
                     assessed.append(keyed)
         for found in assessed:
-            draft = audit(found, run.evaluation, on_progress=label_progress(found.folder, on_progress))
+            draft = audit(found, run.evaluation, on_progress=on_progress)
             if draft.record.failure:
                 on_outcome(settle(draft.folder, draft.record, run))
             else:
@@ -102,15 +124,15 @@ def find_work(
         try:
             split = choose_split(folder.manifest, run.evaluation.dataset, run.split)
         except UsageError as error:  # the split does not fit this submission; it may fit the others
-            on_outcome(Outcome(str(error), error.exit_code))
+            on_outcome(Outcome(str(error), error.exit_code, submission=folder.name, status="refused"))
             continue
         if not run.again:
             if known := find_stored(folder, run, path):
                 discard_record(locate_unfinished(path))
-                on_outcome(Outcome(f"{folder.name}: {describe_known(known)}"))
+                on_outcome(describe_known(known, path))
                 continue
-            if draft := find_draft(folder, run, on_progress=label_progress(folder, on_progress)):
-                on_outcome(Outcome(f"{folder.name}: quality was measured before; time follows."))
+            if draft := find_draft(folder, run, on_progress=on_progress):
+                on_outcome(put_off(draft.record, run, "quality was measured before; time follows."))
                 waiting.append(lay_aside(draft, run.evaluation, scratch))
                 continue
         chosen.append(Chosen(folder, split))
@@ -165,7 +187,7 @@ def time_in_turn(
     for turn in take_turns(waiting, on_progress=on_progress):
         folder = turn.draft.folder
         if turn.disturbed is not None:
-            on_outcome(Outcome(f"{folder.name}: {turn.disturbed}", turn.disturbed.exit_code))
+            on_outcome(put_off(turn.record, run, str(turn.disturbed), turn.disturbed.exit_code))
         elif turn.finished:
             on_outcome(settle(folder, turn.record, run))
         else:
@@ -175,11 +197,9 @@ def time_in_turn(
 def take_turns(waiting: Sequence[tuple[Draft, TimingSeries]], *, on_progress: Progress) -> Iterator[Turn]:
     """One block of each submission after the other, until the time of all is known or their budgets are spent."""
     left = list(waiting)
-    number = 0
     while left:
-        number += 1
-        for place, (draft, series) in enumerate(tuple(left)):
-            on_progress(f"time, turn {number}: {draft.folder.name}", place, len(left))
+        for draft, series in tuple(left):
+            on_progress(describe_series(draft, series, "running"))
             try:
                 record = draft.record if series.is_finished() else add_block(draft, series)
             except DisturbedError as error:  # the others may still be measured
@@ -190,6 +210,8 @@ def take_turns(waiting: Sequence[tuple[Draft, TimingSeries]], *, on_progress: Pr
             if finished:
                 left.remove((draft, series))
             yield Turn(draft, record, finished)
+            if not finished:
+                on_progress(describe_series(draft, series, "queued"))
 
 
 def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
@@ -206,13 +228,16 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     if not kept:
         write_record(path, record)
     discard_record(locate_unfinished(path))
+    exit_code = 0
     if record.failure is None:
-        return Outcome(f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}")
-    verdict = "" if record.status == "failed" else f"{record.status}: "
-    sentence = f"{folder.name}: {verdict}{record.failure.message}"
-    if kept:
-        sentence += f" Its earlier result in {path} is kept."
-    return Outcome(sentence, 0 if record.status == "unavailable" else SubmissionError.exit_code)
+        sentence = f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}"
+    else:
+        exit_code = 0 if record.status == "unavailable" else SubmissionError.exit_code
+        verdict = "" if record.status == "failed" else f"{record.status}: "
+        sentence = f"{folder.name}: {verdict}{record.failure.message}"
+        if kept:
+            sentence += f" Its earlier result in {path} is kept."
+    return Outcome(sentence, exit_code, submission=folder.name, status=record.status, record=record, path=path)
 
 
 def describe_oddities(record: Record) -> str:
@@ -243,12 +268,15 @@ def find_stored(folder: SubmissionFolder, run: Run, path: Path) -> Record | None
     return record if record.key == run.compute_key(folder, hash_file(folder.model_path)) else None
 
 
-def describe_known(record: Record) -> str:
+def describe_known(record: Record, path: Path) -> Outcome:
     """Why a submission was not measured."""
-    when = record.environment.started_utc[:16].replace("T", " ")
-    return f"as recorded on {when} UTC by the same code on this machine; --again measures anew."
+    name, when = record.submission.name, record.environment.started_utc[:16].replace("T", " ")
+    sentence = f"{name}: as recorded on {when} UTC by the same code on this machine; --again measures anew."
+    return Outcome(sentence, submission=name, status=record.status, record=record, path=path)
 
 
-def label_progress(folder: SubmissionFolder, on_progress: Progress) -> Progress:
-    """Name the submission before the stage."""
-    return lambda stage, done, total: on_progress(f"{folder.name}: {stage}", done, total)
+def put_off(record: Record, run: Run, sentence: str, exit_code: int = 0) -> Outcome:
+    """What to say of a submission that stays unfinished for now; its record so far is stored."""
+    name = record.submission.name
+    path = locate_record(run.reports_dir / "records", dataset=run.evaluation.dataset.name, name=name)
+    return Outcome(f"{name}: {sentence}", exit_code, submission=name, record=record, path=locate_unfinished(path))

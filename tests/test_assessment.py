@@ -22,6 +22,7 @@ from harness.dataset import open_dataset
 from harness.executor import NAME, open_executor
 from harness.isolation import ModelProcess
 from harness.job import Evaluation
+from harness.progress import CHECK, QUALITY, Step
 from harness.submission import SubmissionFolder
 
 
@@ -97,12 +98,20 @@ def test_a_fault_ends_the_processes_behind_it(
     assert time.monotonic() - start_s < 50  # the process behind it would have had 60 s to take its image
 
 
-def test_progress_counts_every_image_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
-    seen: list[tuple[str, int, int]] = []
+def test_progress_counts_every_output_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
+    seen: list[Step] = []
     with open_executor(2) as executor:
         chosen = [Chosen(submit(models.brighten(), name), "all") for name in "ab"]
-        list(assess(chosen, several, executor=executor, on_progress=lambda *step: seen.append(step)))
-    assert sorted(seen) == [("quality", n, 24) for n in range(1, 25)]
+        list(assess(chosen, several, executor=executor, on_progress=seen.append))
+    assert [step.done for step in seen if step.stage == CHECK] == [0, 1]
+    for name in "ab":
+        steps = [step for step in seen if step.submission == name]
+        assert {(step.stage, step.total) for step in steps} == {(QUALITY, 10 + 2 + 2)}  # two pairs once more
+        assert (steps[0].state, steps[-1].state) == ("queued", "ended")
+        assert sorted({step.done for step in steps}) == list(range(15))
+        assert steps[0].left_s is None
+        assert steps[-1].left_s == 0
+        assert steps[0].multiply_adds is not None
 
 
 def is_busy(child: psutil.Process) -> bool:

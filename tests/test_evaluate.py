@@ -23,6 +23,7 @@ from harness.errors import ChallengeError, ModelError
 from harness.evaluate import evaluate
 from harness.job import Evaluation
 from harness.metrics.psnr import psnr
+from harness.progress import AUDIT, CHECK, QUALITY, TIME, Step
 from harness.quality import BoundMetric, bind_metrics, measure_compilation, score_image
 from harness.records import Quality, Record
 from harness.render.markdown import render_leaderboard
@@ -168,14 +169,13 @@ def test_an_exact_output_has_infinite_psnr(
 
 def test_time_is_measured_beside_the_baseline(evaluation: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
     timed = replace(evaluation, plan=PLAN)
-    told: list[str] = []
-    record = evaluate(
-        submit(models.brighten()), timed, split=None, on_progress=lambda stage, done, total: told.append(stage)
-    )
+    told: list[Step] = []
+    record = evaluate(submit(models.brighten()), timed, split=None, on_progress=told.append)
     assert record.timing is not None
     assert (record.timing.width_px, record.timing.height_px, record.timing.baseline) == (120, 110, "slow")
     assert len(record.timing.samples_ns[0]) == len(record.timing.baseline_samples_ns[0]) == 2
-    assert told.index("time") > told.index("quality")
+    assert list(dict.fromkeys(step.stage for step in told)) == [CHECK, QUALITY, AUDIT, TIME]
+    assert {step.submission for step in told if step.stage != CHECK} == {"a"}
 
 
 def test_without_photos_there_is_neither_memory_nor_time(

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "__main__",
     "cli",
-    "api gate session reporting",
+    "display api gate session reporting",
+    "run_report",
     "export",
     "turns",
     "fingerprint evaluate boards findings regression published render gallery",
@@ -24,7 +25,8 @@ LAYERS = (
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
     "environment submission archive tolerances showcase",
     "flags",
-    "statistics metrics protocol records files screen signals errors __init__",
+    "forecast",
+    "statistics metrics protocol records files screen signals progress errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 

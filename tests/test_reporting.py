@@ -77,11 +77,13 @@ def test_records_of_other_challenges_and_datasets_stay_away(reports: Path, chall
 
 def test_leaderboard_and_figure_are_written(reports: Path, challenge: Challenge) -> None:
     before = list_files(reports)
-    boards = write_leaderboard(reports, "pirm2018b", challenge)
+    boards, written = write_leaderboard(reports, "pirm2018b", challenge)
     assert [board.split for board in boards] == ["test", "all"]
     pages = {f"page/submissions/{name}.html" for name in ("boe_normal", "srcnn")}
-    pages |= {"leaderboard.html", "page/page.css", "page/page.js", "page/plotly.min.js"}
-    assert list_files(reports) - before == {"leaderboard.md", *FIGURES, *pages}
+    pages |= {"page/page.css", "page/page.js", "page/plotly.min.js"}
+    told = {"leaderboard.md", "leaderboard.html", *FIGURES}
+    assert list_files(reports) - before == told | pages
+    assert {str(path.relative_to(reports)) for path in written} == told
     page = (reports / "leaderboard.md").read_text(encoding="utf-8")
     for place in (SCORES, SPEED_QUALITY):
         assert f"]({place}.png)" in page
@@ -107,7 +109,7 @@ def test_untimed_records_have_no_figure_of_times(tmp_path: Path, challenge: Chal
 
 def test_failures_alone_make_a_page(tmp_path: Path, challenge: Challenge) -> None:
     store(tmp_path, "pirm2018b", make_failure("srcnn", "it crashed"))
-    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ()
+    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ((), [tmp_path / "leaderboard.md"])
     assert "it crashed" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     check_leaderboard(tmp_path, challenge)
 

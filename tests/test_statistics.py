@@ -11,6 +11,7 @@ from harness.statistics import (
     is_noisy,
     measure_width,
     percentile_interval,
+    predict_count,
     rank_samples,
     resample_means,
     resample_times,
@@ -108,6 +109,18 @@ def test_width_is_that_of_the_interval_and_noisy_beyond_two_percent() -> None:
     assert measure_width(BASELINE, FAST) == pytest.approx((high - low) / ratio)
     assert is_noisy([[200]] * 4, [[100], [104], [100], [104]])
     assert not is_noisy([[200]] * 4, [[100]] * 4)
+
+
+def test_the_number_of_blocks_that_makes_a_ratio_known_is_foretold() -> None:
+    own = [[100], [102], [101], [99], [100], [101]]
+    baseline = [[200]] * 6
+    needed = predict_count(baseline, own, most=500)
+    assert 6 < needed < 500
+    repeats = needed // 6 + 1  # as many blocks again that vary as these
+    assert not is_noisy(baseline * repeats, own * repeats)
+    assert is_noisy(baseline * (repeats // 2), own * (repeats // 2))
+    assert predict_count(baseline, own, most=7) == 7
+    assert predict_count([[200]] * 4, [[100]] * 4, most=30) == 2
 
 
 def test_one_block_resamples_its_runs() -> None:

@@ -207,6 +207,35 @@ def test_blocks_are_added_until_the_ratio_is_known(
     assert is_noisy(measured.baseline_samples_ns, measured.samples_ns) == (blocks == 12)
 
 
+@pytest.mark.parametrize(
+    ("times_ns", "block_s", "left"),
+    [
+        ((2000,), 1.0, [None, 4, 3, 2, 1, 0]),  # as many as it takes to be judged
+        ((2000, 2500), 10.0, [None, 2, 1, 0]),  # as many as the budget has room for
+        ((2000, 2500), 100.0, [None, 1, 0]),  # the least
+        ((2000, 2500), 0.1, [None, *range(10, -1, -1)]),  # the most
+    ],
+)
+def test_the_blocks_left_are_foretold(
+    measure_blocks: Callable[..., tuple[Timing, list[bool]]],
+    monkeypatch: pytest.MonkeyPatch,
+    times_ns: Sequence[int],
+    block_s: float,
+    left: Sequence[int | None],
+) -> None:
+    told: list[int | None] = []
+    add_block = TimingSeries.add_block
+
+    def watch(series: TimingSeries) -> None:
+        add_block(series)
+        told.append(series.estimate_blocks_left())
+        assert series.spent_s == pytest.approx(len(told) * block_s)
+
+    monkeypatch.setattr(TimingSeries, "add_block", watch)
+    measure_blocks(block_s, times_ns, most_blocks=12, budget_s=45)
+    assert told == left
+
+
 def test_blocks_measured_before_are_gone_on_from(model: TimedModel, baseline: TimedModel) -> None:
     def go_on(timing: Timing | None) -> TimingSeries:
         return TimingSeries(
@@ -218,6 +247,7 @@ def test_blocks_measured_before_are_gone_on_from(model: TimedModel, baseline: Ti
     assert not first.is_finished()
     second = go_on(first.timing)
     assert (second.count, second.is_finished()) == (1, False)
+    assert second.estimate_blocks_left() is None
     second.add_block()
     assert second.is_finished()
     assert first.timing is not None

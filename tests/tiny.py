@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from harness.job import Evaluation
+from harness.progress import Step
 from harness.submission import SubmissionFolder
 from harness.turns import Outcome, Run, run_submissions
 
@@ -104,7 +105,7 @@ def save_picture(path: Path, pixels: np.ndarray) -> Path:
     return path
 
 
-def ignore(stage: str, done: int, total: int) -> None:
+def ignore(step: Step) -> None:
     """No progress is shown."""
 
 

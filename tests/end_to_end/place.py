@@ -34,7 +34,11 @@ class Place:
         }
 
     def start(
-        self, *arguments: str | Path, stdout: IO[str] | int = subprocess.PIPE, ignoring: int | None = None
+        self,
+        *arguments: str | Path,
+        stdout: IO[str] | int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        ignoring: int | None = None,
     ) -> subprocess.Popen[str]:
         """Start a command; a resource that is never closed shows as a traceback on stderr."""
         command = [sys.executable, *WARNINGS, "-m", "harness", *map(str, arguments)]
@@ -50,7 +54,7 @@ class Place:
             cwd=self.folder,
             env=self.environment,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             preexec_fn=handle_signals,  # noqa: PLW1509
         )

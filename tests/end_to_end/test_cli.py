@@ -43,7 +43,8 @@ def test_a_run_makes_a_record_and_a_leaderboard(place: Place) -> None:
 
 def test_a_run_says_what_it_does(place: Place, tiny_options: Sequence[str]) -> None:
     done = place.succeed("run", "submissions/good", *tiny_options, "--again")
-    first, isolation, last = done.stderr.splitlines()
+    first, isolation, *stages, last = done.stderr.splitlines()
+    assert all(re.match(r"\[0:00:\d\d\] ", line) for line in stages)
     assert (first, last) == ("Dataset pictures: 3 pairs from the folder pictures.", "good: done.")
     assert isolation.startswith("Isolation on: listed environment, new session")
     assert "good" in done.stdout
