@@ -25,7 +25,8 @@ from harness.errors import (
 from harness.evaluate import Draft
 from harness.findings import CHECK, Findings, Verdict
 from harness.gate import Gate, check_submissions, publish_findings
-from harness.job import Evaluation, Progress
+from harness.job import Evaluation
+from harness.progress import Progress
 from harness.records import Failure, Record, Timing
 from harness.submission import SubmissionFolder
 from harness.timing import TimingPlan, TimingSeries

@@ -109,7 +109,10 @@ def test_untimed_records_have_no_figure_of_times(tmp_path: Path, challenge: Chal
 
 def test_failures_alone_make_a_page(tmp_path: Path, challenge: Challenge) -> None:
     store(tmp_path, "pirm2018b", make_failure("srcnn", "it crashed"))
-    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == ((), [tmp_path / "leaderboard.md"])
+    assert write_leaderboard(tmp_path, "pirm2018b", challenge) == (
+        (),
+        [tmp_path / "leaderboard.md", tmp_path / "leaderboard.html"],
+    )
     assert "it crashed" in (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     check_leaderboard(tmp_path, challenge)
 
