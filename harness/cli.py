@@ -254,7 +254,7 @@ def show_leaderboard(boards: Iterable["Board"], reports: Path) -> None:
 
     for board in boards:
         show_table(render_board(board))
-    out.print(f"Written: {reports / 'leaderboard.md'}", markup=False)
+    out.print(f"Written: {reports / 'leaderboard.md'}, {reports / 'leaderboard.html'}", markup=False)
 
 
 @app.command()

@@ -48,7 +48,7 @@ def test_a_run_says_what_it_does(place: Place, tiny_options: Sequence[str]) -> N
     assert (first, last) == ("Dataset pictures: 3 pairs from the folder pictures.", "good: done.")
     assert isolation.startswith("Isolation on: listed environment, new session")
     assert "good" in done.stdout
-    assert done.stdout.endswith("Written: reports/leaderboard.md\n")
+    assert done.stdout.endswith("Written: reports/leaderboard.md, reports/leaderboard.html\n")
 
 
 def test_a_repeated_run_gives_the_same_digits(place: Place, tiny_options: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ def test_a_terminal_shows_each_stage_and_is_left_clean(place: Place) -> None:
     assert shown.count("good: done.") == 1
     assert "time follows" not in shown
     assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
-    assert output.endswith("Written: reports/leaderboard.md\n")
+    assert output.endswith("Written: reports/leaderboard.md, reports/leaderboard.html\n")
 
 
 @linux
@@ -131,7 +131,7 @@ def test_quiet_says_faults_and_what_was_written(place: Place, tiny_options: Sequ
     assert done.stderr.splitlines() == [
         "error: bad: its output holds 39600 values that are NaN or infinite; mend the model."
     ]
-    assert done.stdout == "Written: reports/leaderboard.md\n"
+    assert done.stdout == "Written: reports/leaderboard.md, reports/leaderboard.html\n"
 
 
 def test_json_holds_what_came_of_each_submission(place: Place, tiny_options: Sequence[str]) -> None:
