@@ -31,7 +31,8 @@ def leaderboard(
 
     X_low and X_high beside a value X are its 95 % interval; S_first is the probability that a submission's score S is
     the highest, ahead that it is better than the next row by the first score; swap_term, swap_change and swap_slope say
-    what would put it behind that one (`harness.sensitivity.find_swaps`); psnr in dB, time in ms, peak_bytes, loaded_bytes and model_bytes in bytes; NaN: not measured.
+    what would put it behind that one (`harness.sensitivity.find_swaps`); psnr in dB, time in ms, peak_bytes,
+    loaded_bytes and model_bytes in bytes; NaN: not measured.
 
     Raises UsageError for an unknown challenge or phase, ChallengeError for a challenge that does not hold, RecordError
     for records that cannot share a table, or none that has a result.
