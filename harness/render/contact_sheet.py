@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contact_sheet import TILE_WIDTH_PX, Sheet, Strip, Tile
 from harness.dataset import Image
 from harness.render.cells import flatten
-from harness.render.figures import KINDS, encode
+from harness.render.figures import encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,8 @@ def locate_sheet(dataset: str) -> str:
 
 def render_sheet(sheet: Sheet) -> dict[str, bytes]:
     """The sheet as PNG and SVG, by its place."""
-    return {f"{locate_sheet(sheet.dataset)}.{kind}": encode(partial(draw_sheet, sheet), kind) for kind in KINDS}
+    files = encode(partial(draw_sheet, sheet))
+    return {f"{locate_sheet(sheet.dataset)}.{kind}": content for kind, content in files.items()}
 
 
 def draw_sheet(sheet: Sheet) -> "Figure":

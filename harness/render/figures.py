@@ -92,19 +92,27 @@ def list_figures(board: Board) -> "dict[str, Callable[[], Figure]]":
 
 def render_figures(board: Board) -> dict[str, bytes]:
     """Every figure that has something to show, as PNG and SVG, by its place beside the leaderboard."""
-    return {f"{place}.{kind}": encode(draw, kind) for place, draw in list_figures(board).items() for kind in KINDS}
+    drawn = {place: encode(draw) for place, draw in list_figures(board).items()}
+    return {f"{place}.{kind}": content for place, files in drawn.items() for kind, content in files.items()}
 
 
-def encode(draw: "Callable[[], Figure]", kind: Kind) -> bytes:
-    """A figure's file, the same bytes each time."""
+def encode(draw: "Callable[[], Figure]") -> dict[Kind, bytes]:
+    """A figure's files, the same bytes each time."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it may keep its cache is nobody's concern here
     from matplotlib import rc_context, style
 
-    buffer = io.BytesIO()
     # whatever the user's own style is; names of parts in SVG are random without a salt
     with style.context("default"), rc_context({"svg.hashsalt": "harness"}):
-        metadata = {"Software": None} if kind == "png" else {"Date": None, "Creator": None}
-        draw().savefig(buffer, format=kind, metadata=metadata)
+        figure = draw()
+        return {kind: save(figure, kind) for kind in KINDS}
+
+
+def save(figure: "Figure", kind: Kind) -> bytes:
+    """One of a figure's files, without the time and the program that made it."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format=kind, metadata={"Software": None} if kind == "png" else {"Date": None, "Creator": None}
+    )
     return buffer.getvalue()
 
 
