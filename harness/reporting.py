@@ -84,7 +84,8 @@ def write_leaderboard(
 
 def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
     """Write leaderboard.html and what lies beside it, and remove the pages of submissions that have no record."""
-    write_bytes(reports_dir / PLOTLY, read_plotly())
+    if not is_current(reports_dir / PLOTLY, script := read_plotly()):
+        write_bytes(reports_dir / PLOTLY, script)
     written = set()
     for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards, records)):
         write_text(reports_dir / place, text)
@@ -92,6 +93,11 @@ def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Rec
     for page in (reports_dir / SUBMISSIONS).glob("*.html"):
         if page not in written:
             page.unlink()
+
+
+def is_current(path: Path, content: bytes) -> bool:
+    """Whether a file has this content already: it is large, and changes only with the package that it is from."""
+    return path.is_file() and path.read_bytes() == content
 
 
 def read_showcases(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record]) -> list[Showcase]:

@@ -56,7 +56,10 @@ def wait_for(condition: Callable[[], bool], *, within_s: float = 10) -> bool:
 
 
 def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def list_files(pid: int) -> set[str]:

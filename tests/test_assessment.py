@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import tiny
+from processes import wait_for
 from tiny import ignore
 
 from harness import assessment
@@ -136,7 +137,7 @@ def test_an_interruption_leaves_no_process_and_no_thread(
     with pytest.raises(KeyboardInterrupt):
         assess_all(folders, several, 2)
     thread.join()
-    assert psutil.Process().children() == []
+    assert wait_for(lambda: psutil.Process().children() == [])
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
 
 

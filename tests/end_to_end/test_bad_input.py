@@ -236,7 +236,7 @@ def test_a_second_run_at_the_same_time(place: Place, tiny_options: Sequence[str]
         error = place.refuse(USAGE, "run", *timed)
         place.succeed("run", *timed, "--no-timing")
     assert error.startswith("error: another run measures time on this machine")
-    assert error.endswith("wait for its end, or leave time out with --no-timing.")
+    assert error.endswith("wait for its end, or leave time out (run --no-timing, check without --speed).")
 
 
 # --- reports and challenges

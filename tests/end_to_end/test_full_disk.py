@@ -35,19 +35,18 @@ def mount() -> Iterator[Callable[..., Path]]:
 
 def fill(folder: Path, *, leave_pages: int) -> Path:
     """Use up a file system but for some pages."""
-    filler = folder / "filler"
-    content = b""
+    filler, pages = folder / "filler", 0
     with pytest.raises(OSError, match="No space"), filler.open("wb", buffering=0) as file:
         while True:
-            content += bytes(file.write(bytes(PAGE_BYTES)))
-    filler.write_bytes(content[leave_pages * PAGE_BYTES :])
+            pages += file.write(bytes(PAGE_BYTES)) // PAGE_BYTES
+    filler.write_bytes(bytes((pages - leave_pages) * PAGE_BYTES))
     return filler
 
 
 @pytest.mark.parametrize("leave_pages", [0, 1, 2])
 def test_records_that_no_longer_fit(place: Place, mount: Callable[..., Path], leave_pages: int) -> None:
     submit_three(place)
-    reports = mount(place.folder / "small", "size=1m")
+    reports = mount(place.folder / "small", "size=6m")  # the page's script has 4.8 MB
     place.records = reports / "records" / "pictures"
     options = ("--reports", "small")
     place.succeed("run", "submissions/good", *QUICK[1:], *options)

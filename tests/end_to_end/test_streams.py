@@ -111,7 +111,7 @@ def test_a_dumb_terminal_gets_plain_lines(place: Place, tiny_options: Sequence[s
 
 
 def test_a_log_has_a_line_for_each_stage(place: Place) -> None:
-    done = place.succeed("run", *TINY, "--again", "--threads", "1", "--budget", "1")
+    done = place.succeed("run", *TINY, "--again", "--threads", "1", "--budget", "1", "--no-images")
     lines = done.stderr.splitlines()
     told = [line.partition("] ")[2] for line in lines if LOG_LINE.fullmatch(line)]
     assert told[:2] == ["checking the models 0/1", "good: quality, 7 outputs"]
