@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from harness.regression import Comparison, SpeedComparison
 
-Status = Literal["not compared", "as recorded", "does not follow", "got worse", "failed"]
-SEVERITY: tuple[Status, ...] = ("not compared", "as recorded", "does not follow", "got worse", "failed")
+Status = Literal["not compared", "as recorded", "undecided", "does not follow", "got worse", "failed"]
+SEVERITY: tuple[Status, ...] = get_args(Status)
+"""Each graver than the one before. undecided: quality is as recorded, and the speed too noisy to rule out a loss."""
 
 REPORTS = "reports follow from the records"
 CHECK = "the check itself"

@@ -135,9 +135,25 @@ def find_fault(measured: Measured, images: Sequence[Comparison], gains: Sequence
     name = measured.folder.name
     if old != new and not measured.folder.manifest.weights:  # what is built from published weights has no fixed bytes
         return f"{name}: its record is of the model {old}, the model here is {new}; run it again."
+    if declared := find_declared(measured):
+        return f"{name}: its record has another {declared} than the folder here; run it again."
     if difference := find_difference(images):
         return f"{describe_comparison(difference, 'differs')} Run it again: its record does not follow."
     return f"{describe_all(gains, 'got better')} Run it again: its record does not follow." if gains else ""
+
+
+def find_declared(measured: Measured) -> str:
+    """What a record says of its submission otherwise than the folder does, or of its static cost; "" for nothing."""
+    before, after = measured.before, measured.after
+    built = {"sha256"} if measured.folder.manifest.weights else set()
+    for name in before.submission.__struct_fields__:
+        if name not in built and getattr(before.submission, name) != getattr(after.submission, name):
+            return name
+    if before.cost is not None and after.cost is not None:
+        for name in ("parameters", "multiply_adds"):
+            if getattr(before.cost, name) != getattr(after.cost, name):
+                return f"number of {name.replace('_', '-')}"
+    return ""
 
 
 def describe_all(comparisons: Sequence[Comparison], verb: str = "got worse") -> str:
@@ -195,7 +211,7 @@ def judge_speed(record: Record, stored: Timing, gate: Gate) -> Verdict:
     speed = compare_speed(name, stored, record.timing, label=label, allowed=allowed)
     if speed.is_slower:
         return Verdict(name, "got worse", describe_speed(speed), RegressionError.exit_code, speed=speed)
-    return Verdict(name, "as recorded", describe_speed(speed), speed=speed)
+    return Verdict(name, "undecided" if speed.is_unclear else "as recorded", describe_speed(speed), speed=speed)
 
 
 def check_reports(reports_dir: Path, challenge: Challenge) -> Verdict:

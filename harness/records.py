@@ -4,7 +4,6 @@ What does not hold is refused when a record is read (types, ranges) and what JSO
 (`__post_init__`): NaN and infinity would be written as null.
 """
 
-import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -22,6 +21,9 @@ Positive = Annotated[int, msgspec.Meta(gt=0)]
 Runs = Annotated[tuple[Positive, ...], msgspec.Meta(min_length=1)]
 Blocks = Annotated[tuple[Runs, ...], msgspec.Meta(min_length=1)]
 
+
+LARGEST = 1e100
+"""No metric comes near it, and squares and sums of what is below are finite."""
 
 INFINITE = ("psnr", "psnr_png")
 """Values that can be infinite: the PSNR of identical images."""
@@ -45,8 +47,8 @@ class ImageScore(_Stored, frozen=True):
         for name, value in self.values.items():
             if name not in INFINITE and value is None:
                 raise ValueError(f"{name} of image {self.image} is null, only psnr can be infinite")
-            if value is not None and not math.isfinite(value):
-                raise ValueError(f"{name} of image {self.image} is {value}, it must be finite")
+            if value is not None and not abs(value) < LARGEST:
+                raise ValueError(f"{name} of image {self.image} is {value}, it must be finite and below {LARGEST:g}")
 
 
 class Quality(_Stored, frozen=True):

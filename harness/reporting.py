@@ -15,9 +15,9 @@ from harness.published.comparison import compare_published
 from harness.published.paper import read_published
 from harness.records import Record
 from harness.render.contact_sheet import render_sheet
-from harness.render.figures import render_figures
+from harness.render.figures import KINDS, list_figures, render_figures
 from harness.render.markdown import render_leaderboard
-from harness.render.page import PAGE, PLOTLY, SUBMISSIONS, read_plotly, render_page
+from harness.render.page import FOLDER, OURS, PAGE, PLOTLY, SUBMISSIONS, read_plotly, render_page
 from harness.render.tables import render_tables
 from harness.showcase import FREE, Showcase, identify_models, read_showcase, select_outputs
 
@@ -84,6 +84,9 @@ def write_leaderboard(
 
 def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
     """Write leaderboard.html and what lies beside it, and remove the pages of submissions that have no record."""
+    for place in (FOLDER, SUBMISSIONS):
+        if (reports_dir / place).is_symlink():
+            raise RecordError(f"{reports_dir / place} is a link, whose files are not ours to replace; remove it.")
     if not is_current(reports_dir / PLOTLY, script := read_plotly()):
         write_bytes(reports_dir / PLOTLY, script)
     written = set()
@@ -91,7 +94,7 @@ def write_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Rec
         write_text(reports_dir / place, text)
         written.add(reports_dir / place)
     for page in (reports_dir / SUBMISSIONS).glob("*.html"):
-        if page not in written:
+        if page not in written and OURS in page.read_text(encoding="utf-8", errors="replace"):
             page.unlink()
 
 
@@ -177,9 +180,18 @@ def check_leaderboard(reports_dir: Path, challenge: Challenge) -> None:
 
 
 def check_page(reports_dir: Path, boards: Sequence[Board], records: Sequence[Record], challenge: Challenge) -> None:
-    """Raise RecordError unless the HTML pages, where there are some, are what these records and the pictures give."""
+    """Raise RecordError unless the HTML pages, where there are some, are what these records and the pictures give.
+
+    Figures only have to be there: their bytes depend on the versions of matplotlib and its fonts.
+    """
     if not (reports_dir / PAGE).exists():
         return
+    for place in list_figures(boards[0]) if boards else ():
+        for kind in KINDS:
+            if not (reports_dir / f"{place}.{kind}").is_file():
+                raise RecordError(
+                    f"{reports_dir / place}.{kind} is missing; `python -m harness leaderboard` draws it anew."
+                )
     for place, text in render_page(boards, records, challenge, read_showcases(reports_dir, boards, records)):
         path = reports_dir / place
         if not path.is_file() or path.read_text(encoding="utf-8", errors="replace") != text:

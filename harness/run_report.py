@@ -65,7 +65,7 @@ def describe_outcome(name: str, outcome: "Outcome | None", rows: list[dict[str, 
     return {
         "name": name,
         "status": outcome.status if outcome else "unfinished",
-        "exit_code": outcome.exit_code if outcome else None,
+        "exit_code": outcome.exit_code if outcome and (outcome.exit_code or outcome.status != "unfinished") else None,
         "sentence": outcome.sentence if outcome else None,
         "record": str(outcome.path) if outcome and outcome.path else None,
         "boards": rows,

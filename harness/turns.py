@@ -224,13 +224,19 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
         except RecordError:  # it may have been a result: only another one may take its place
             if record.failure:
                 raise
-    kept = record.failure is not None and before is not None and before.status == "ok"
+    kept = (
+        before is not None
+        and before.status == "ok"
+        and (record.failure is not None or loses_times(before, record, run))
+    )
     if not kept:
         write_record(path, record)
     discard_record(locate_unfinished(path))
     exit_code = 0
     if record.failure is None:
         sentence = f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}"
+        if kept:
+            sentence += f" Its earlier result in {path}, which has times, is kept; --again replaces it."
     else:
         exit_code = 0 if record.status == "unavailable" else SubmissionError.exit_code
         verdict = "" if record.status == "failed" else f"{record.status}: "
@@ -238,6 +244,12 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
         if kept:
             sentence += f" Its earlier result in {path} is kept."
     return Outcome(sentence, exit_code, submission=folder.name, status=record.status, record=record, path=path)
+
+
+def loses_times(before: Record, record: Record, run: Run) -> bool:
+    """Whether a result without times would take the place of one with times, of the same model, without being asked."""
+    same = before.submission.sha256 == record.submission.sha256
+    return same and before.timing is not None and record.timing is None and not run.again
 
 
 def describe_oddities(record: Record) -> str:

@@ -6,6 +6,7 @@ from itertools import combinations
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,6 +17,7 @@ from stored import make_record
 
 from harness.boards import Board, build_boards
 from harness.challenge import Challenge, read_challenge
+from harness.records import ImageScore
 from harness.render.figures import (
     COLOURS,
     MARKERS,
@@ -26,6 +28,7 @@ from harness.render.figures import (
     SPEED_QUALITY,
     list_figures,
     list_planes,
+    measure_arms,
     render_figures,
 )
 
@@ -148,6 +151,18 @@ def test_front_joins_those_that_none_beats_in_both(challenge: Challenge) -> None
     assert list(front.get_xdata()) == [values.loc[name, "speed_up"] for name in ("fast", "between", "good")]
     (alone,) = draw(build_boards(records[:1], challenge)[0]).axes
     assert not [line for line in alone.lines if line.get_linestyle() == "--"]
+
+
+def test_values_that_are_the_same_on_every_image_have_no_interval(challenge: Challenge) -> None:
+    """Rounding puts the mean of many equal values beside them, on either side."""
+    for psnr in np.linspace(20, 23, 31).tolist():
+        pairs = [
+            ImageScore(str(n), {"psnr": psnr, "psnr_png": None, "ms_ssim": 0.9, "ms_ssim_png": 0.9}) for n in range(7)
+        ]
+        (board,) = build_boards([make_record(pairs=pairs, photos=(psnr / 7,) * 10)], challenge)
+        for place in list_figures(board):
+            draw(board, place)
+    assert measure_arms([1.0], [1.0 + 1e-16], [1.0 - 1e-16]).tolist() == [[0], [0]]
 
 
 def test_front_where_less_is_better(challenge: Challenge) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import models
 import msgspec
@@ -32,6 +33,8 @@ from harness.submission import SubmissionFolder
 from harness.timing import TimingPlan, TimingSeries
 from harness.tolerances import Tolerances
 from harness.turns import Turn
+
+replace = msgspec.structs.replace
 
 Submit = Callable[..., SubmissionFolder]
 
@@ -101,6 +104,33 @@ def test_a_value_that_was_changed_by_hand_is_a_fault(
         r"Run it again: its record does not follow\.",
         verdict.sentence,
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"title": "The winner"}, "title"),
+        ({"trained_on": "pictures/all"}, "trained_on"),
+        ({"authors": ("Mallory",)}, "authors"),
+    ],
+)
+def test_a_declaration_that_was_changed_by_hand_is_a_fault(
+    evaluation: Evaluation, submit: Submit, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path)
+    edit_record(tmp_path, lambda record: replace(record, submission=replace(record.submission, **changes)))
+    verdict = check(folder, evaluation, tmp_path)
+    assert (verdict.status, verdict.exit_code) == ("does not follow", RecordError.exit_code)
+    assert verdict.sentence == f"a: its record has another {named} than the folder here; run it again."
+
+
+def test_a_cost_that_was_changed_by_hand_is_a_fault(evaluation: Evaluation, submit: Submit, tmp_path: Path) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path)
+    edit_record(tmp_path, lambda record: replace(record, cost=replace(record.cost, multiply_adds=1)))
+    verdict = check(folder, evaluation, tmp_path)
+    assert verdict.sentence == "a: its record has another number of multiply-adds than the folder here; run it again."
 
 
 def test_means_that_are_each_allowed_can_make_a_score_worse(

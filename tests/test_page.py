@@ -189,6 +189,41 @@ def test_pages_of_records_that_are_gone_go_too(tmp_path: Path, challenge: Challe
     assert [page.name for page in (tmp_path / SUBMISSIONS).iterdir()] == ["stays.html"]
 
 
+def test_a_page_that_a_user_put_there_stays(tmp_path: Path, challenge: Challenge) -> None:
+    write_record(locate_record(tmp_path / "records", dataset="pirm2018b", name="a"), make_record("a"))
+    notes = tmp_path / SUBMISSIONS / "my_notes.html"
+    notes.parent.mkdir(parents=True)
+    notes.write_text("<p>mine</p>", encoding="utf-8")
+    write_leaderboard(tmp_path, "pirm2018b", challenge)
+    assert {page.name for page in notes.parent.iterdir()} == {"a.html", "my_notes.html"}
+
+
+@pytest.mark.parametrize("place", ["page", SUBMISSIONS])
+def test_nothing_is_written_through_a_link(tmp_path: Path, challenge: Challenge, place: str) -> None:
+    reports, elsewhere = tmp_path / "reports", tmp_path / "elsewhere"
+    write_record(locate_record(reports / "records", dataset="pirm2018b", name="a"), make_record("a"))
+    elsewhere.mkdir()
+    (reports / place).parent.mkdir(parents=True, exist_ok=True)
+    (reports / place).symlink_to(elsewhere)
+    with pytest.raises(RecordError, match=r"is a link, whose files are not ours to replace; remove it"):
+        write_leaderboard(reports, "pirm2018b", challenge)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_missing_figure_is_found(tmp_path: Path, challenge: Challenge) -> None:
+    reports = make_reports(tmp_path)
+    (reports / "figures" / "memory_time.svg").unlink()
+    with pytest.raises(RecordError, match=r"memory_time\.svg is missing; `python -m harness leaderboard` draws it"):
+        check_leaderboard(reports, challenge)
+
+
+def test_marks_that_turn_the_direction_are_gone(challenge: Challenge) -> None:
+    record = make_record("a", title="be\u202ekcats")
+    pages = dict(render_page(build_boards([record], challenge), [record], challenge, ()))
+    assert "\u202e" not in pages[f"{SUBMISSIONS}/a.html"]
+    assert "be kcats" in pages[f"{SUBMISSIONS}/a.html"]
+
+
 def test_check_holds_the_pages_against_the_records(tmp_path: Path, challenge: Challenge) -> None:
     reports = make_reports(tmp_path)
     check_leaderboard(reports, challenge)

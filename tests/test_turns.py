@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import models
+import msgspec
 import pytest
+from stored import make_timing
 from tiny import ignore, run
 
 from harness import assessment, turns
@@ -43,6 +45,24 @@ def test_a_result_replaces_a_failure_and_a_failure_a_failure(
         failure = read_record(path).failure
         kinds.append(failure.kind if failure else None)
     assert kinds == ["not_finite", "wrong_shape", None]
+
+
+def test_a_result_without_times_replaces_one_with_times_only_when_asked(
+    evaluation: Evaluation, submit: Callable[..., SubmissionFolder], tmp_path: Path
+) -> None:
+    folder, path = submit(models.brighten()), locate_record(tmp_path / "records", dataset="pictures", name="a")
+    run(folder, evaluation, tmp_path)
+    record = read_record(path)
+    write_record(path, msgspec.structs.replace(record, timing=make_timing(100.0)))
+    before = path.read_bytes()
+    outcome = run(folder, evaluation, tmp_path, again=False)
+    assert outcome.sentence.endswith(f"Its earlier result in {path}, which has times, is kept; --again replaces it.")
+    assert (outcome.exit_code, path.read_bytes()) == (0, before)
+    run(submit(models.brighten(0.1)), evaluation, tmp_path, again=False)  # another model
+    assert read_record(path).timing is None
+    path.write_bytes(before)
+    run(folder, evaluation, tmp_path, again=True)
+    assert read_record(path).timing is None
 
 
 def test_unavailable_weights_are_recorded_but_no_fault(

@@ -132,8 +132,8 @@ def describe_ablation(measured: Sequence[MeasuredCondition]) -> Iterator[str]:
     first = measured[0]
     yield (
         f"Measured: each network was trained for {first.steps} steps of {first.batch_size} pairs, and measured on "
-        f"{first.pairs} pairs that none of them had. Intervals (95 %) are of the change on the same pairs; a value on "
-        "its own has none in the file. [training/ablation.md](training/ablation.md) has each statement and its margin."
+        f"{first.pairs} pairs that none of them had. Intervals (95 %) are of the change on the same pairs; the file "
+        "has none of single values. [training/ablation.md](training/ablation.md) has each statement and its margin."
     )
 
 

@@ -19,6 +19,7 @@ class Column:
     digits: int
     divisor: float = 1
     log: bool = False
+    lower_is_better: bool = False
     note: str = ""
 
     def format(self, row: Mapping[Any, Any]) -> str:
@@ -46,17 +47,23 @@ def list_columns(board: Board) -> tuple[Column, ...]:
         for name in board.phase.scores
     )
     metrics = tuple(
-        Column(metric.name, head_metric(metric.name), count_digits(metric.name), note=f"profile {metric.profile}")
+        Column(
+            metric.name,
+            head_metric(metric.name),
+            count_digits(metric.name),
+            lower_is_better=head_metric(metric.name).endswith("↓"),
+            note=f"profile {metric.profile}",
+        )
         for metric in board.challenge.metrics
     )
     return (
         *scores,
-        *firsts,
         *metrics,
         Column("mos", "MOS (est.)", 1, note="Estimated from NIQE, nobody was asked"),
-        Column("time", "Time (ms)", 0, log=True, note="For one photo"),
+        Column("time", "Time (ms)", 0, log=True, lower_is_better=True, note="For one photo"),
         Column("speed_up", "Speed-up", 3, log=True, note=f"Over {board.challenge.baseline.label}"),
-        Column("peak_bytes", "Peak RAM (MB)", 0, 1e6),
-        Column("model_bytes", "Model (MB)", 2, 1e6, log=True),
-        Column("multiply_adds", "Multiply-adds (G)", 1, 1e9, log=True),
+        Column("peak_bytes", "Peak RAM (MB)", 0, 1e6, lower_is_better=True),
+        Column("model_bytes", "Model (MB)", 2, 1e6, log=True, lower_is_better=True),
+        Column("multiply_adds", "Multiply-adds (G)", 1, 1e9, log=True, lower_is_better=True),
+        *firsts,
     )

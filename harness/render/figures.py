@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from harness.boards import Board
 
@@ -150,10 +152,15 @@ def draw_point(axes: Any, row: dict[Any, Any], plane: Plane, place: int) -> Any:
     for axis, side in (("xerr", plane.x), ("yerr", plane.y)):
         value, low, high = (row.get(f"{side.column}{end}", math.nan) for end in ("", "_low", "_high"))
         if not pd.isna(low):
-            spread[axis] = [[(value - low) / side.divisor], [(high - value) / side.divisor]]
+            spread[axis] = measure_arms([value], [low], [high]) / side.divisor
     style = {"color": colour, "ecolor": (colour, 0.45), "elinewidth": 1.2, "markersize": 8}
     point = (row[side.column] / side.divisor for side in (plane.x, plane.y))
     return axes.errorbar(*point, **spread, fmt=marker, **style)
+
+
+def measure_arms(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarray:
+    """How far intervals reach down and up (2, N); where all images have one value, rounding makes them no shorter."""
+    return np.maximum([np.subtract(values, low), np.subtract(high, values)], 0)
 
 
 def draw_front(axes: Any, points: pd.DataFrame, plane: Plane) -> list[Any]:
@@ -203,7 +210,7 @@ def draw_scores(board: Board) -> "Figure":
     figure = Figure(figsize=(8, 1.3 + 0.26 * len(rows)), dpi=150, layout="constrained")
     panels = figure.subplots(1, len(board.phase.scores), sharey=True, squeeze=False)[0]
     for axes, score in zip(panels, board.phase.scores, strict=True):
-        spread = [scored[score] - scored[f"{score}_low"], scored[f"{score}_high"] - scored[score]]
+        spread = measure_arms(*(scored[f"{score}{end}"] for end in ("", "_low", "_high")))
         axes.errorbar(scored[score], places, xerr=spread, fmt="o", color=COLOURS[0], elinewidth=1.4, markersize=5)
         axes.set_xlabel(f"Score {score}").set_parse_math(False)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)

@@ -63,8 +63,8 @@ def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
     return (
         f"Ranked by **Score {escape(first)}**, higher is better: one number for quality and speed, by the rules of "
         f"[{escape(challenge.name)}]({challenge.url}), {escape(board.phase.label)}. "
-        "[How each number is made](#how-each-number-is-made) stands below; "
-        "[tables.md](tables.md) compares with what was published.\n\n"
+        "[How each number is made](#how-each-number-is-made) stands below; tables.md, which `python -m harness tables` "
+        "writes, compares with what was published.\n\n"
         f"- Dataset: **{escape(board.dataset)}**, fingerprint `{board.dataset_sha256[:12]}`. "
         f"{escape(board.dataset_note)}\n"
         "- `22.4 ± 0.5` is a value and half the width of its 95 % interval. ↓ marks a metric of which less is better.\n"

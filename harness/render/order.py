@@ -19,7 +19,9 @@ def render_order(board: Board) -> str:
     if not neighbours:
         return ""
     table = render_table([render_pair(*pair, board) for pair in neighbours[:MOST_ROWS]], texts=("Ahead", "Behind"))
-    return "\n\n".join(["## How firm the order is", *describe_order(board, neighbours), table])
+    return "\n\n".join(
+        [f"## How firm the order is: split {escape(board.split)}", *describe_order(board, neighbours), table]
+    )
 
 
 def render_pair(row: Row, following: Row, board: Board) -> dict[str, str]:
@@ -42,7 +44,7 @@ def describe_weight(row: Row) -> str:
     if pd.isna(row["swap_change"]):
         return "none"
     factor = 1 + row["swap_change"]
-    times = "more than 100" if factor > 100 else f"{factor:.2f}"
+    times = "more than 100" if factor > 100 else f"{factor:.{2 if abs(factor - 1) >= 0.005 else 5}f}"
     return f"{times} times `{row['swap_term']}`"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -14,6 +15,7 @@ from harness import __version__
 from harness.boards import Board
 from harness.challenge import Challenge
 from harness.records import Record
+from harness.render.cells import flatten
 from harness.render.columns import Column, list_columns
 from harness.render.markdown import describe_scores_kind, render_method, render_status
 from harness.render.measurement import render_remarks
@@ -28,15 +30,19 @@ SUBMISSIONS = f"{FOLDER}/submissions"
 PLOTLY = f"{FOLDER}/plotly.min.js"
 """Where the pages and their script lie in the reports folder."""
 
+OURS = '<meta name="generator" content="harness">'
+"""What tells a page of ours from one that a user put beside it."""
+
 TEMPLATES = "harness.render", "templates"
 
 
 @dataclass(frozen=True)
 class Head:
-    """The heading of a column."""
+    """The heading of a column; rising: at first it is sorted from the least on, as the best is there."""
 
     heading: str
     text: bool = False
+    rising: bool = False
     sorted: str = ""
     note: str = ""
 
@@ -62,7 +68,7 @@ def render_page(
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(*TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=make_harmless,
     )  # fmt: skip
     yield (
         PAGE,
@@ -77,6 +83,11 @@ def render_page(
         yield f"{SUBMISSIONS}/{name}.html", template.render(version=__version__, **context)
     for name in ("page.css", "page.js"):
         yield f"{FOLDER}/{name}", files(TEMPLATES[0]).joinpath(TEMPLATES[1], name).read_text(encoding="utf-8")
+
+
+def make_harmless(value: object) -> object:
+    """Text without control characters and marks that turn the direction; what is HTML already stays."""
+    return flatten(value) if type(value) is str else value
 
 
 def read_plotly() -> bytes:
@@ -103,6 +114,7 @@ def describe_page(
         "failures": [
             {"name": r.submission.name, "status": r.status, "message": r.failure.message} for r in records if r.failure
         ],
+        "sheets": [showcase.dataset for showcase in showcases if showcase.pictures],
         "notes": render_notes(boards, records),
     }
 
@@ -112,16 +124,17 @@ def describe_board(board: Board, records: Mapping[str, Record]) -> dict[str, Any
     columns = list_columns(board)
     front = find_front(board.frame)
     low, high = (board.frame[f"{columns[0].key}_{end}"] for end in ("low", "high"))
-    scale = (min(low.min(), 0), high.max())
+    scale = (min(low.min(), 0), max(high.max(), 1))
     heads = [
-        Head("#", sorted="ascending"),
-        Head("Submission", text=True),
-        *(Head(column.heading, note=column.note) for column in columns),
-        Head("Status", text=True),
+        Head("#", sorted="ascending", rising=True),
+        Head("Submission", text=True, rising=True),
+        *(Head(column.heading, note=column.note, rising=column.lower_is_better) for column in columns),
+        Head("Status", text=True, rising=True),
     ]
     return {
         "split": board.split,
         "pairs": f"{board.pair_count} pairs",
+        "has_front": bool(front),
         "phase": board.phase.label,
         "dataset": board.dataset,
         "sha256": board.dataset_sha256[:12],
@@ -142,7 +155,7 @@ def list_cells(row: Mapping[Any, Any], columns: Sequence[Column], scale: tuple[f
     """The cells of a row, each with what it is sorted by; the interval of the first score is drawn too."""
     name = row["submission"]
     rank = "-" if pd.isna(row["rank"]) else f"{row['rank']:.0f}"
-    cells = [Cell(rank, sort_key(row["rank"])), Cell(name, name, href=f"{SUBMISSIONS}/{name}.html")]
+    cells = [Cell(rank, sort_key(row["rank"])), Cell(name, name, href=f"{SUBMISSIONS}/{quote(name)}.html")]
     for column in columns:
         infinite = f" ({row['infinite']} inf)" if column.key == "psnr" and row["infinite"] else ""
         text = column.format(row) + infinite

@@ -57,14 +57,20 @@ def is_link(url: str) -> bool:
 
 def summarise(row: Row, board: Board) -> dict[str, Any]:
     """A row of a board, in words and numbers."""
-    facts: list[tuple[str, str]] = [
-        ("Rank", "none" if pd.isna(row["rank"]) else f"{row['rank']:.0f} of {len(board.frame)}")
-    ]
+    facts: list[tuple[str, str]] = [("Rank", describe_rank(row, board))]
     for column in list_columns(board):
         spread = column.format_spread(row)
         facts.append((column.heading, column.format(row) + (f" ± {spread}" if spread else "")))
     facts.append(("Status", render_status(row)))
     return {"split": board.split, "pairs": board.pair_count, "facts": facts}
+
+
+def describe_rank(row: Row, board: Board) -> str:
+    """'1 of 11, shared by 2'."""
+    if pd.isna(row["rank"]):
+        return "none"
+    sharing = int((board.frame["rank"] == row["rank"]).sum())
+    return f"{row['rank']:.0f} of {len(board.frame)}" + (f", shared by {sharing}" if sharing > 1 else "")
 
 
 def list_extremes(record: Record, challenge: Challenge, showcases: Sequence[Showcase]) -> Iterator[dict[str, Any]]:

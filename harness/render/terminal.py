@@ -12,6 +12,7 @@ def render_board(board: Board) -> Table:
     """A board without intervals, memory and cost; leaderboard.md has them."""
     # Text everywhere, since a plain string would be read as rich's markup
     title = f"{board.dataset}, split {board.split}: {board.pair_count} pairs, scores of the {board.phase.label}"
+    title += "; ~ is noisy" if board.frame["noisy"].any() else ""
     table = Table(title=Text(flatten(title)), title_justify="left", box=box.SIMPLE_HEAD)
     table.padding, table.pad_edge = (0, 1, 0, 0), False
     figures = list_figures(board)
@@ -22,6 +23,7 @@ def render_board(board: Board) -> Table:
     for row in board.frame.to_dict("records"):
         time_digits = count_time_digits(row["time"])
         cells = [format_number(row[n], time_digits if n == "time" else digits) for n, digits in figures.values()]
+        cells[-1] += "~" if row["noisy"] else ""
         table.add_row(format_number(row["rank"], 0), Text(flatten(str(row["submission"]))), *cells)
     return table
 

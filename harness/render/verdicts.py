@@ -8,7 +8,9 @@ from harness.regression import Comparison
 from harness.render.cells import EMPTY, escape, flatten, head_metric, render_table
 
 SUITE = "harness check"
-ELEMENTS = {"got worse": "failure", "does not follow": "failure", "failed": "error", "not compared": "skipped"}
+ELEMENTS = {"got worse": "failure", "does not follow": "failure", "failed": "error"} | dict.fromkeys(
+    ("not compared", "undecided"), "skipped"
+)
 """What a test case holds by its verdict; one that holds nothing has passed."""
 
 
