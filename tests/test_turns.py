@@ -53,7 +53,7 @@ def test_a_result_without_times_replaces_one_with_times_only_when_asked(
     folder, path = submit(models.brighten()), locate_record(tmp_path / "records", dataset="pictures", name="a")
     run(folder, evaluation, tmp_path)
     record = read_record(path)
-    write_record(path, msgspec.structs.replace(record, timing=make_timing(100.0)))
+    write_record(path, msgspec.structs.replace(record, timing=make_timing(100.0), key="with times"))
     before = path.read_bytes()
     outcome = run(folder, evaluation, tmp_path, again=False)
     assert outcome.sentence.endswith(f"Its earlier result in {path}, which has times, is kept; --again replaces it.")
