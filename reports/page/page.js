@@ -75,8 +75,11 @@ function sortTable(table, column, direction) {
 
 function makeSortable(table) {
   [...table.tHead.rows[0].cells].forEach((cell, column) => {
-    find("button", cell).addEventListener("click", () => {
-      sortTable(table, column, cell.getAttribute("aria-sort") === "descending" ? "ascending" : "descending");
+    const button = find("button", cell);
+    button.addEventListener("click", () => {
+      const first = "rising" in button.dataset ? "ascending" : "descending";
+      const other = first === "ascending" ? "descending" : "ascending";
+      sortTable(table, column, cell.getAttribute("aria-sort") === first ? other : first);
     });
   });
 }
@@ -93,11 +96,12 @@ function setUpBoards() {
     const rows = [...find("tbody", board).rows];
     let count = 0;
     for (const row of rows) {
-      const fits = words.every((word) => row.dataset.search.includes(word)) && (!front.checked || "front" in row.dataset);
+      const fits = words.every((word) => row.dataset.search.includes(word)) && (!front?.checked || "front" in row.dataset);
       count += fits;
       row.hidden = !fits || count > most;
     }
-    shown.textContent = count === rows.length ? `${count} submissions` : `${count} of ${rows.length} submissions`;
+    const of = count === rows.length ? "" : ` of ${rows.length}`;
+    shown.textContent = `${count}${of} submission${rows.length === 1 ? "" : "s"}${count ? "" : ": none fits"}`;
     all.hidden = count <= most;
     all.textContent = `Show all ${count}, not only ${most}`;
   }
@@ -145,7 +149,8 @@ function listTicks(values) {
   const ends = values.filter((value) => value > 0);
   const low = Math.floor(Math.log10(Math.min(...ends))) - 1, high = Math.ceil(Math.log10(Math.max(...ends))) + 1;
   const ticks = [];
-  for (let power = low; power <= high; power++) for (const step of [1, 2, 5]) ticks.push(Number(`${step}e${power}`));
+  const steps = Math.max(...ends) < 4 * Math.min(...ends) ? [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9] : [1, 2, 5];
+  for (let power = low; power <= high; power++) for (const step of steps) ticks.push(Number(`${step}e${power}`));
   return ticks;
 }
 
@@ -175,7 +180,7 @@ function listBars(board, side) {
   const values = board.values[side.key];
   return {
     type: "data", symmetric: false, array: high.map((h, i) => (h === null ? 0 : h - values[i])),
-    arrayminus: low.map((l, i) => (l === null ? 0 : values[i] - l)), thickness: 1, width: 0, color: readColours().line,
+    arrayminus: low.map((l, i) => (l === null ? 0 : values[i] - l)), thickness: 1, width: 0, color: readColours().soft,
   };
 }
 
@@ -185,8 +190,9 @@ function setUpScatter() {
   const boards = readData(find("#chart-data"));
   const x = find("#x"), y = find("#y"), split = find("#split");
   const choices = boards[0].sides.map((side) => [side.key, side.label]);
-  fillSelect(x, choices, "speed_up");
-  fillSelect(y, choices, "psnr");
+  const [across, up] = [["speed_up", "niqe"], ["psnr"]].map((wanted) => wanted.find((key) => key in boards[0].values));
+  fillSelect(x, choices, across);
+  fillSelect(y, choices, up);
   find("#axes").hidden = false;
   function draw() {
     const board = boards[Number(split?.value ?? 0)];
@@ -209,7 +215,8 @@ function setUpScatter() {
     return drawChart(element, [trace], layOut(...withTicks));
   }
   draw().then(() => element.on("plotly_click", (event) => {
-    location.href = `page/submissions/${encodeURIComponent(event.points[0].customdata)}.html`;
+    const name = event.points[0].customdata;
+    find("#picked").replaceChildren(makeElement("a", { href: `page/submissions/${encodeURIComponent(name)}.html`, textContent: name }));
   }));
   [x, y, split].forEach((select) => select?.addEventListener("change", draw));
   redraws.push(draw);
@@ -223,11 +230,12 @@ function setUpHistogram(kinds) {
   fillSelect(select, columns.map(({ name }, number) => [String(number), name]), "0");
   function draw() {
     const { name, rows, place } = columns[Number(select.value)];
+    const known = rows.map((row) => row[place]).filter((value) => value !== null), infinite = rows.length - known.length;
     const trace = {
-      type: "histogram", x: rows.map((row) => row[place]).filter((value) => value !== null), marker: { color: readColours().mark },
+      type: "histogram", x: known, marker: { color: readColours().mark },
       nbinsx: 40, hovertemplate: "%{x}: %{y} images<extra></extra>",
     };
-    return drawChart(element, [trace], layOut({ label: name }, { label: "Images" }, { bargap: 0.05 }));
+    return drawChart(element, [trace], layOut({ label: infinite ? `${name}; ${infinite} infinite ones are not drawn` : name }, { label: "Images" }, { bargap: 0.05 }));
   }
   select.addEventListener("change", draw);
   redraws.push(draw);
@@ -308,6 +316,7 @@ function setUpValues() {
     const { columns, digits, rows } = kinds[number];
     const heads = ["Image", ...columns].map((text) => {
       const head = makeElement("th", { scope: "col", className: text === "Image" ? "text" : "" }, makeElement("button", { type: "button", textContent: text }));
+      if (text === "Image" || text.includes("↓")) find("button", head).dataset.rising = "";
       return head;
     });
     const body = makeElement("tbody", {}, ...rows.map(([image, ...values]) => {
@@ -332,7 +341,16 @@ function setUpValues() {
   return kinds;
 }
 
+function setUpResize() {
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => redraws.forEach((redraw) => redraw()), 200);
+  });
+}
+
 setUpTheme();
+setUpResize();
 const kinds = setUpValues();
 findAll("table.sortable").forEach(makeSortable);
 setUpBoards();
