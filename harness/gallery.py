@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -100,7 +100,8 @@ def keep_showcase(
     for number, task in enumerate(tasks):
         on_progress(Step(f"pictures of {dataset.name}", number, len(tasks)))
         try:
-            pictures = [keep_picture(task, motif, output, reports_dir) for motif, output in enhance_motifs(task)]
+            with contextlib.closing(enhance_motifs(task)) as outputs:  # its process ends here, whatever goes wrong
+                pictures = [keep_picture(task, motif, output, reports_dir) for motif, output in outputs]
         except (SubmissionError, DisturbedError) as error:
             faults.append(f"{task.job.submission.name}: no pictures of {dataset.name}: {error}")
             continue
@@ -166,7 +167,7 @@ def is_done(task: Task, showcase: Showcase) -> bool:
     return showcase.models.get(name) == sha256 and shown == set(task.motifs)
 
 
-def enhance_motifs(task: Task) -> Iterator[tuple[Motif, Image]]:
+def enhance_motifs(task: Task) -> Generator[tuple[Motif, Image], None, None]:
     """The outputs as 8 bits, from fresh processes with the threads that the evaluation has for photos and pairs."""
     threads: dict[Kind, int | None] = {"photo": None, "pair": 1}
     for kind, count in threads.items():

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import onnx
 import onnxruntime
+import psutil
 import pytest
 import tiny
 from PIL import Image, JpegImagePlugin
@@ -293,6 +294,7 @@ def test_what_cannot_be_written_is_one_sentence(
     monkeypatch.setattr(gallery, "write_bytes", fail)
     (sentence,) = keep_images([measured(models.brighten())], evaluation, reports, on_progress=ignore)
     assert sentence == f"Pictures are not up to date: {fault}"
+    assert psutil.Process().children() == []
 
 
 def paint(sha256: str) -> np.ndarray:
