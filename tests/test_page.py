@@ -260,4 +260,4 @@ def test_front_is_of_those_that_none_beats_in_both(challenge: Challenge) -> None
         make_record("beaten", psnr=21.0, ms=500.0),
     ]
     (board,) = build_boards(records, challenge)
-    assert {board.frame["submission"][place] for place in find_front(board.frame)} == {"fast", "good"}
+    assert {board.frame["submission"][place] for place in find_front(board)} == {"fast", "good"}

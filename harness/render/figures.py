@@ -61,6 +61,13 @@ class Plane:
         best = board.frame.dropna(subset=columns).head(MOST_SHOWN)
         return best.sort_values([self.y.column, "submission"], ascending=[False, True])
 
+    def find_front(self, points: pd.DataFrame) -> pd.DataFrame:
+        """Those of some rows, which have both figures, that no other beats in both."""
+        x, y = self.x, self.y
+        ordered = points.sort_values([x.column, y.column], ascending=[not x.higher_is_better, not y.higher_is_better])
+        values = ordered[y.column] if y.higher_is_better else -ordered[y.column]
+        return ordered[values >= values.cummax()]
+
 
 def list_planes(board: Board) -> dict[str, Plane]:
     """The planes by the place of their figures; the baseline gives the speed-up its meaning."""
@@ -165,10 +172,7 @@ def measure_arms(values: ArrayLike, low: ArrayLike, high: ArrayLike) -> np.ndarr
 
 def draw_front(axes: Any, points: pd.DataFrame, plane: Plane) -> list[Any]:
     """A line through the submissions that no other beats in both; none for a single one."""
-    x, y = plane.x, plane.y
-    ordered = points.sort_values([x.column, y.column], ascending=[not x.higher_is_better, not y.higher_is_better])
-    values = ordered[y.column] if y.higher_is_better else -ordered[y.column]
-    front = ordered[values >= values.cummax()]
+    x, y, front = plane.x, plane.y, plane.find_front(points)
     if len(front) < 2:
         return []
     style = {"color": "#777777", "linewidth": 1, "zorder": 1}

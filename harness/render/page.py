@@ -17,6 +17,7 @@ from harness.challenge import Challenge
 from harness.records import Record
 from harness.render.cells import flatten
 from harness.render.columns import Column, list_columns
+from harness.render.figures import SPEED_QUALITY, list_planes
 from harness.render.markdown import describe_scores_kind, render_method, render_status
 from harness.render.measurement import render_remarks
 from harness.render.order import render_order
@@ -122,7 +123,7 @@ def describe_page(
 def describe_board(board: Board, records: Mapping[str, Record]) -> dict[str, Any]:
     """One split's table."""
     columns = list_columns(board)
-    front = find_front(board.frame)
+    front = find_front(board)
     low, high = (board.frame[f"{columns[0].key}_{end}"] for end in ("low", "high"))
     scale = (min(low.min(), 0), max(high.max(), 1))
     heads = [
@@ -180,13 +181,12 @@ def describe_search(record: Record, row: Mapping[Any, Any]) -> str:
     return " ".join(texts).lower()
 
 
-def find_front(frame: pd.DataFrame) -> set[int]:
-    """Places of the rows that no other beats in both speed and PSNR."""
-    if "psnr" not in frame:
+def find_front(board: Board) -> set[Any]:
+    """The rows of the frame that no other beats in both speed and PSNR, as the figure of these has them."""
+    if "psnr" not in board.frame:
         return set()
-    ordered = frame.reset_index(drop=True).dropna(subset=["psnr", "speed_up"])
-    ordered = ordered.sort_values(["speed_up", "psnr"], ascending=False)
-    return set(ordered.index[ordered["psnr"] >= ordered["psnr"].cummax()])
+    plane = list_planes(board)[SPEED_QUALITY]
+    return set(plane.find_front(board.frame.dropna(subset=[plane.x.column, plane.y.column])).index)
 
 
 def collect_points(board: Board) -> dict[str, Any]:
