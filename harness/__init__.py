@@ -3,7 +3,7 @@
     from harness import leaderboard, load_records
     leaderboard(load_records("reports/records/pirm2018b"))    # a pandas frame
 
-cli          the commands; parses, calls, prints
+cli          the table of commands, which parse, call and print
 evaluate     one submission on one dataset -> one Record
 isolation    drives worker, the child process in which a model runs
 dataset      pairs of source (phone) and target (DSLR) photos; assets fetches their files

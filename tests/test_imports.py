@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     "__main__",
     "cli",
+    "commands",
     "display api gate session reporting",
     "run_report",
     "export",

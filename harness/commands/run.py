@@ -1,0 +1,105 @@
+"""Evaluate submissions."""
+
+import contextlib
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import (
+    REPORTS,
+    AllowCode,
+    AssetsDir,
+    ChallengeName,
+    DatasetName,
+    Device,
+    ReportsDir,
+    SubmissionDirs,
+    Threads,
+    Workers,
+)
+from harness.commands.telling import end, read_folders, show_leaderboard, tell
+from harness.run_report import RunReport
+from harness.screen import log, out
+
+
+def run(
+    context: typer.Context,
+    submissions: SubmissionDirs = None,
+    challenge: ChallengeName = "pirm2018b",
+    dataset: DatasetName = None,
+    split: Annotated[str | None, typer.Option(help="A split; by default the largest not trained on.")] = None,
+    assets: AssetsDir = None,
+    reports: ReportsDir = REPORTS,
+    threads: Threads = None,
+    workers: Workers = None,
+    timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
+    budget_s: Annotated[
+        float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, if it stays noisy.")
+    ] = 90.0,
+    device: Annotated[Device, typer.Option(help="Where models run.")] = "cpu",
+    allow_code: AllowCode = False,
+    again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
+    images: Annotated[bool, typer.Option(help="Keep pictures of some outputs in reports/images.")] = True,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but faults, and what was written.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document on standard output at the end.")
+    ] = False,
+) -> None:
+    """Evaluate submissions and write the leaderboard."""
+    report: RunReport = context.obj
+    report.wanted = as_json
+    from harness import archive, gallery, session, turns
+    from harness.assets import open_store
+    from harness.challenge import read_challenge
+    from harness.display import show_progress
+    from harness.progress import Step
+    from harness.render.live import describe_figures
+    from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
+
+    rules = read_challenge(challenge)
+    folders, codes = read_folders(submissions, report)
+    report.challenge, report.outcomes = rules.name, dict.fromkeys(folder.name for folder in folders)
+    store = open_store(assets)
+    session.remove_leftovers(reports, store)
+    archive.check_writable(reports)
+    claim = session.claim_machine(reports) if timing else contextlib.nullcontext()
+    with claim, show_progress(quiet=quiet) as display:
+        evaluation, notes = session.prepare_evaluation(
+            rules,
+            dataset,
+            store,
+            session.Options(threads, workers, timing, device, allow_code, budget_s),
+            on_progress=display.take,
+        )
+        report.dataset = evaluation.dataset.name
+        report.notes = [f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes]
+        if not quiet:
+            log.print(*report.notes, sep="\n", markup=False)
+        if split is not None:
+            evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
+        known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
+        check_version(known, evaluation.dataset, reports / "records")
+
+        def on_outcome(outcome: turns.Outcome) -> None:
+            codes.append(outcome.exit_code)
+            report.outcomes[outcome.submission] = outcome
+            display.conclude(
+                outcome.submission, outcome.verdict, describe_figures(outcome.record, rules) or outcome.reason
+            )
+            if outcome.exit_code or display.needs_sentence(final=bool(outcome.verdict)):
+                tell(outcome.sentence, outcome.exit_code)
+
+        display.expect([*report.outcomes], budget_s=evaluation.plan.budget_s if evaluation.plan else None)
+        run = turns.Run(evaluation, reports, split, again)
+        turns.run_submissions(folders, run, on_progress=display.take, on_outcome=on_outcome)
+        for fault in gallery.keep_images(folders, evaluation, reports, on_progress=display.take) if images else ():
+            report.notes.append(fault)
+            log.print(fault, markup=False)
+        display.take(Step("writing reports"))
+        report.boards, report.written = write_leaderboard(reports, evaluation.dataset.name, rules)
+    if not as_json:
+        show_leaderboard(() if quiet else report.boards, reports)
+    if not (as_json or quiet):
+        for name in list_other_datasets(reports, evaluation.dataset.name, rules):
+            out.print(f"It shows {report.dataset}; for {name}: harness leaderboard --dataset {name}", markup=False)
+    end(codes)
