@@ -15,8 +15,8 @@ CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe_environment() -> Environment:
-    """The state of this machine and of the package's checkout, now."""
+def describe_environment(host: str = "") -> Environment:
+    """The state of this machine and of the package's checkout, now. host: its name, where it is to be told."""
     commit = run_git("rev-parse", "HEAD")
     return Environment(
         started_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -27,7 +27,13 @@ def describe_environment() -> Environment:
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         packages=find_versions(),
+        host=host,
     )
+
+
+def is_same_machine(one: Environment, other: Environment) -> bool:
+    """Whether both name one host, with one kind of processor and system."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("host", "cpu_model", "cpu_count", "os"))
 
 
 def count_cpus() -> int:

@@ -51,10 +51,11 @@ class ImageScore(_Stored, frozen=True):
                 raise ValueError(f"{name} of image {self.image} is {value}, it must be finite and below {LARGEST:g}")
 
 
-class Quality(_Stored, frozen=True):
+class Quality(_Stored, frozen=True, omit_defaults=True):
     """Values of a split's pairs, and of the dataset's photos for metrics that need no target.
 
-    profiles: by which convention each metric was computed, by its name.
+    profiles: by which convention each metric was computed, by its name. hosts: the workers of a cluster on which, by
+    name; none where it was the machine of the command.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Quality(_Stored, frozen=True):
     profiles: dict[str, str]
     pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for images in (self.pairs, self.photos):
@@ -155,8 +157,12 @@ class Audit(_Stored, frozen=True):
     control_flow: tuple[str, ...]
 
 
-class Environment(_Stored, frozen=True):
-    """Where and with what a record was made."""
+class Environment(_Stored, frozen=True, omit_defaults=True):
+    """Where and with what a record was made.
+
+    host: the name of the machine, where it is a worker of a cluster; that of the times and the memory, where there are
+    any.
+    """
 
     started_utc: str
     git_commit: str
@@ -166,6 +172,7 @@ class Environment(_Stored, frozen=True):
     os: str
     python: str
     packages: dict[str, str]
+    host: str = ""
 
 
 class Failure(_Stored, frozen=True):

@@ -52,6 +52,7 @@ def run(
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.display import show_progress
+    from harness.outcome import Outcome
     from harness.progress import Step
     from harness.render.live import describe_figures
     from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
@@ -80,7 +81,7 @@ def run(
         known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
         check_version(known, evaluation.dataset, reports / "records")
 
-        def on_outcome(outcome: turns.Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             codes.append(outcome.exit_code)
             report.outcomes[outcome.submission] = outcome
             display.conclude(
