@@ -7,6 +7,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from harness.records import Environment
 
 PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
@@ -39,6 +41,11 @@ def is_same_machine(one: Environment, other: Environment) -> bool:
 def count_cpus() -> int:
     """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_cores() -> int:
+    """Physical cores, as far as this process may use them."""
+    return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
 
 
 def read_cpu_model() -> str:

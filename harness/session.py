@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from harness.admission import check_trained_on, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
 from harness.dataset import Dataset, open_dataset, read_image
-from harness.environment import count_cpus
+from harness.environment import count_cores, count_cpus
 from harness.errors import (
     DataError,
     DisturbedError,
@@ -135,11 +134,6 @@ def check_photos(dataset: Dataset) -> None:
             raise DataError(
                 f"photos of {dataset.name} differ in size ({sizes}); give them one, or leave time out with --no-timing."
             )
-
-
-def count_cores() -> int:
-    """Physical cores, as far as this process may use them."""
-    return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
 
 
 def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
