@@ -1,7 +1,8 @@
 """What can be said of a submission before its model runs: the split that may judge it, the static checks, its cost."""
 
 from harness.challenge import Challenge
-from harness.dataset import PIRM2018B_SPLITS, Dataset
+from harness.dataset import Dataset
+from harness.datasets import find_splits
 from harness.errors import ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
 from harness.protocol import Count, Layout
@@ -33,10 +34,11 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
 
 
 def check_trained_on(manifest: Manifest) -> None:
-    """Raise SubmissionError for an unknown split of a dataset that everyone has."""
+    """Raise SubmissionError for an unknown split of a dataset that has a name."""
     dataset, _, split = manifest.trained_on.partition("/")
-    if dataset == "pirm2018b" and split not in PIRM2018B_SPLITS:
-        known = ", ".join(f"{dataset}/{name}" for name in PIRM2018B_SPLITS)
+    splits = find_splits(dataset)
+    if splits and split not in splits:
+        known = ", ".join(f"{dataset}/{name}" for name in splits)
         raise SubmissionError(f"trained_on {manifest.trained_on!r} names no split of the dataset; it has {known}.")
 
 
@@ -62,12 +64,12 @@ def validate(
 def count_multiply_adds(
     folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
 ) -> int | None:
-    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
+    """Multiply-adds at the challenge's size for it; None also where counting fails, no fault of the submission."""
     request = Count(
         runtime=folder.manifest.runtime,
         layout=layout,
-        width_px=challenge.speed.width_px,
-        height_px=challenge.speed.height_px,
+        width_px=challenge.counted_size.width_px,
+        height_px=challenge.counted_size.height_px,
     )
     try:
         return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)

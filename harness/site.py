@@ -20,7 +20,7 @@ import msgspec
 from harness import __version__
 from harness.assets import open_store
 from harness.challenge import Challenge
-from harness.dataset import open_dataset
+from harness.datasets import open_dataset
 from harness.environment import count_cores, describe_environment, find_versions
 from harness.errors import DataError, DisturbedError, UsageError
 from harness.files import claim_folder, make_scratch, remove_scratch
@@ -115,7 +115,7 @@ def set_up(orders: Orders) -> Evaluation:
     """Open the dataset and bind the metrics."""
     store, host = open_store(), socket.gethostname()
     try:
-        dataset = open_dataset(orders.dataset, store)
+        dataset = open_dataset(orders.dataset, store, scale=orders.challenge.scale)
     except (DataError, UsageError) as error:
         raise DataError(f"on the worker {host}: {error}") from None
     if dataset.sha256 != orders.dataset_sha256:
