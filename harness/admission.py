@@ -3,9 +3,9 @@
 from harness.challenge import Challenge
 from harness.dataset import Dataset
 from harness.datasets import find_splits
-from harness.errors import ModelError, SubmissionError, UsageError
+from harness.errors import DisturbedError, ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
-from harness.protocol import Count, Layout
+from harness.protocol import Count, Device, Layout
 from harness.records import Cost, Submission
 from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
 
@@ -77,3 +77,20 @@ def count_multiply_adds(
         if error.kind == "killed":  # from outside: another run would know the count
             raise
         return None
+
+
+def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
+    """The layers of isolation around a process for models. No submission's record may bear what goes wrong here.
+
+    Raises DisturbedError where none starts, and UsageError where the baseline does not load on the device.
+    """
+    limits, model = challenge.limits, challenge.baseline.model
+    try:
+        with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
+            if device != "cpu":
+                process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
+            return process.isolation
+    except ModelError as error:
+        if error.stage == "start":
+            raise DisturbedError(f"no process for models starts here: {error}") from error
+        raise UsageError(f"--device {device} cannot be used here: {error}") from error

@@ -4,15 +4,16 @@ The work is cut into tasks. Whoever does them, what a model runs in one process 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
 import msgspec
 
 from harness.environment import describe_environment
+from harness.errors import SubmissionError
 from harness.executor import Crew
 from harness.job import Evaluation, Parcel
 from harness.progress import CHECK, Progress, Step, Tally
@@ -28,7 +29,7 @@ from harness.records import (
 )
 from harness.shelf import Shelf
 from harness.submission import SubmissionFolder, describe_submission
-from harness.tasks import Checked, Chunk, Pairs, check_model, score_pairs, score_photos
+from harness.tasks import Checked, Chunk, Pairs, check_model, describe_fault, score_pairs, score_photos
 from harness.watch import Watch, WatchedParcel
 
 CHUNK = 200
@@ -36,9 +37,6 @@ CHUNK = 200
 
 SAMPLE = 8
 """So many pairs are enhanced a second time, in another process."""
-
-MOST_TASKS = 4096
-"""No further submission is begun while so many tasks are under way: each costs memory where it waits."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Assessed:
     control_flow: tuple[str, ...] = ()
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
     """One submission's way through the first pass. An outcome is a chunk, a fault, or None for what was called off."""
 
@@ -92,7 +90,8 @@ class FirstPass:
     def __init__(self, evaluation: Evaluation, crew: Crew, on_progress: Progress, shelf: Shelf | None) -> None:
         self._evaluation, self._crew, self._on_progress, self._shelf = evaluation, crew, on_progress, shelf
         self._events: SimpleQueue[tuple[Work, int | None, Future[Any]]] = SimpleQueue()
-        self._under_way = self._checks = self._total = 0
+        self._open: dict[Work, int] = {}  # the tasks of each submission that is begun and not through
+        self._checks = self._total = 0
 
     def go_through(self, submissions: Sequence[Chosen]) -> Iterator[Assessed]:
         """What comes of each submission, in order."""
@@ -104,7 +103,7 @@ class FirstPass:
         while works:
             work = works.popleft()
             while work.end is None:
-                while waiting and self._under_way < MOST_TASKS:
+                while waiting and sum(self._open.values()) < self._crew.most_tasks:
                     self._begin(waiting.popleft())
                 self._take(*self._events.get())
             if isinstance(work.end, Exception):
@@ -112,15 +111,14 @@ class FirstPass:
             yield work.end
 
     def _begin(self, work: Work) -> None:
+        self._open[work] = 2 + len(self._evaluation.dataset.list_names(work.chosen.split)) // CHUNK
         parcel = Parcel(work.chosen.folder, self._evaluation, self._crew.scratch)
         self._await(work, None, self._crew.submit(check_model, parcel))
 
     def _await(self, work: Work, place: int | None, future: Future[Any]) -> None:
-        self._under_way += 1
         future.add_done_callback(lambda ended: self._events.put((work, place, ended)))
 
     def _take(self, work: Work, place: int | None, future: Future[Any]) -> None:
-        self._under_way -= 1
         try:
             if place is None:
                 self._take_check(work, future)
@@ -128,12 +126,17 @@ class FirstPass:
                 self._take_chunk(work, place, future)
         except Exception as fault:  # it is told in the submission's turn: those before it are not lost
             work.end = fault
+        if work.end is not None:
+            self._open.pop(work, None)
 
     def _take_check(self, work: Work, future: Future[Checked | Failure]) -> None:
         self._checks += 1
         if self._checks < self._total:
             self._on_progress(Step(CHECK, self._checks, self._total))
-        checked = future.result()
+        try:
+            checked = future.result()
+        except SubmissionError as error:  # it kills whoever looks at it
+            checked = describe_fault(error)
         if isinstance(checked, Failure):
             work.end = fail(work.chosen.folder, checked, self._evaluation)
             return
@@ -186,6 +189,8 @@ class FirstPass:
             outcome = future.result()
         except CancelledError:
             outcome = None
+        except SubmissionError as error:
+            outcome = Chunk(place, failure=describe_fault(error))
         except Exception as fault:
             outcome = fault
         if isinstance(outcome, Chunk) and outcome.failure is None:
@@ -220,13 +225,13 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
         if isinstance(outcome, Exception):
             raise outcome
         if outcome is not None and outcome.failure is not None:
-            return fail(folder, outcome.failure, evaluation, submission)
+            failed = fail(folder, outcome.failure, evaluation, submission)
+            return replace(failed, record=place_record(failed.record, [outcome]))
         if outcome is not None:
             chunks.append(outcome)
     if len(chunks) < len(work.outcomes):
         raise CancelledError(f"the work on {submission.name} was called off")
     dataset, (photos, *pairs) = evaluation.dataset, chunks
-    places = [chunk.environment for chunk in chunks if chunk.environment is not None]
     quality = Quality(
         dataset.name,
         dataset.note,
@@ -235,12 +240,16 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
         {metric.chosen.name: metric.chosen.profile for metric in evaluation.metrics},
         pairs=tuple(score for chunk in pairs for score in chunk.scores),
         photos=photos.scores,
-        hosts=tuple(sorted({place.host for place in places})),
+        hosts=tuple(sorted({chunk.environment.host for chunk in chunks if chunk.environment})),
     )
     record = make_record(submission, "ok", evaluation, quality=quality, memory=photos.memory, cost=work.checked.cost)
-    if places:
-        record = msgspec.structs.replace(record, environment=places[0])
-    return Assessed(folder, record, work.checked.control_flow)
+    return Assessed(folder, place_record(record, chunks), work.checked.control_flow)
+
+
+def place_record(record: Record, chunks: Iterable[Chunk]) -> Record:
+    """The record with the machine of the first chunk that was made elsewhere: that of the photos, where there are any."""
+    places = (chunk.environment for chunk in chunks if chunk.environment is not None)
+    return msgspec.structs.replace(record, environment=next(places, record.environment))
 
 
 def count_sample(submission: Submission, pairs: int) -> int:

@@ -26,9 +26,13 @@ T = TypeVar("T")
 
 
 class Crew(Protocol):
-    """Does tasks: functions of a parcel and plain values. scratch: where what is sent out is put together."""
+    """Does tasks: functions of a parcel and plain values. scratch: a folder for what outlasts a task here."""
 
     scratch: Path
+
+    @property
+    def most_tasks(self) -> int:
+        """So many tasks are worth having out; each costs memory where it waits."""
 
     def submit(self, task: Callable[..., T], parcel: Parcel, *arguments: Any, measures: bool = False) -> Future[T]:
         """Do a task as soon as there is room for it. measures: where memory is measured."""
@@ -42,6 +46,8 @@ class Crew(Protocol):
 
 class LocalCrew:
     """Threads of this process. What needs a quiet machine runs in the thread that asks for it."""
+
+    most_tasks = 4096
 
     def __init__(self, pool: Executor, scratch: Path) -> None:
         self.scratch = scratch

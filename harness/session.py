@@ -4,28 +4,26 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from harness.admission import check_trained_on, validate
+from harness.admission import check_trained_on, try_process, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
+from harness.cluster import Cluster, locate_dataset
 from harness.dataset import Dataset, read_image
 from harness.datasets import open_first
 from harness.environment import count_cores, count_cpus
 from harness.errors import (
     DataError,
-    DisturbedError,
     HarnessError,
-    ModelError,
     RecordError,
     SubmissionError,
     UsageError,
 )
 from harness.files import claim_folder, remove_partials, remove_scratch
-from harness.isolation import ModelProcess
 from harness.job import Evaluation
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
@@ -75,48 +73,64 @@ class Options:
 
 
 def prepare_evaluation(
-    challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
+    challenge: Challenge,
+    dataset_name: str | None,
+    store: AssetStore,
+    options: Options,
+    *,
+    on_progress: Progress,
+    cluster: Cluster | None = None,
 ) -> tuple[Evaluation, list[str]]:
-    """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
+    """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation.
+
+    cluster: whose workers are to do the work, and set up the same.
+    """
     names = [dataset_name] if dataset_name else [name for name in (challenge.dataset, challenge.stand_in) if name]
     dataset = open_first(
         names, store, lambda done, total: on_progress(Step("fetching the dataset", done, total)), scale=challenge.scale
     )
     metrics, missing = bind_metrics(challenge, store)
-    threads = options.threads or count_cores()
-    workers = options.workers or count_cores()
-    for name, number in (("threads", threads), ("workers", workers)):
-        if number > count_cpus():
-            raise UsageError(f"--{name} {number} is more than the {count_cpus()} CPUs that can be used here.")
+    threads, workers = choose_counts(options, cluster)
     plan = None
     if options.timing and dataset.photos:
         check_photos(dataset)
         plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
-    isolation = try_process(challenge, options.device)
     evaluation = Evaluation(
-        challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation, workers
+        challenge, dataset, metrics, plan, threads, options.device, options.allow_code, workers=workers
     )
-    on_progress(Step("compiling the metrics"))
-    compiled_s = measure_compilation(metrics)
-    compiled = f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
-    return evaluation, [note for note in (missing, compiled, describe_isolation(isolation)) if note]
+    if cluster is None:
+        isolation = try_process(challenge, options.device)
+        on_progress(Step("compiling the metrics"))
+        place = describe_compilation(measure_compilation(metrics))
+    else:
+        on_progress(Step("setting up the workers"))
+        isolation = cluster.set_up(evaluation, locate_dataset(dataset_name, dataset))
+        place = cluster.describe()
+    notes = [note for note in (missing, place, describe_isolation(isolation)) if note]
+    return replace(evaluation, isolation=isolation), notes
 
 
-def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
-    """The layers of isolation around a process for models. No submission's record may bear what goes wrong here.
+def choose_counts(options: Options, cluster: Cluster | None) -> tuple[int, int]:
+    """Threads of a model and models at once: as asked for, or the physical cores where they run."""
+    if cluster is not None:
+        if options.workers:
+            raise UsageError("--workers is for this machine; leave it out, or --scheduler.")
+        if options.timing and not cluster.timed:
+            raise UsageError(
+                "no worker is there to measure time; start one on a quiet machine with "
+                "`dask worker ADDRESS --nthreads 1 --resources timing=1`, or leave time out with --no-timing."
+            )
+        return options.threads or cluster.cores, 1
+    threads, workers = options.threads or count_cores(), options.workers or count_cores()
+    for name, number in (("threads", threads), ("workers", workers)):
+        if number > count_cpus():
+            raise UsageError(f"--{name} {number} is more than the {count_cpus()} CPUs that can be used here.")
+    return threads, workers
 
-    Raises DisturbedError where none starts, and UsageError where the baseline does not load on the device.
-    """
-    limits, model = challenge.limits, challenge.baseline.model
-    try:
-        with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
-            if device != "cpu":
-                process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
-            return process.isolation
-    except ModelError as error:
-        if error.stage == "start":
-            raise DisturbedError(f"no process for models starts here: {error}") from error
-        raise UsageError(f"--device {device} cannot be used here: {error}") from error
+
+def describe_compilation(compiled_s: float) -> str:
+    """What to know of a first start; "" of any other."""
+    return f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
 
 
 def describe_isolation(layers: Mapping[str, str]) -> str:
@@ -151,10 +165,12 @@ def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
 
 
 @contextlib.contextmanager
-def claim_machine(reports_dir: Path) -> Iterator[None]:
-    """Hold this machine for a run that measures time. Raises UsageError while another one does."""
+def claim_machine(reports_dir: Path, *, here: bool = True) -> Iterator[None]:
+    """Hold this machine for a run that measures time, unless that is done elsewhere. Raises UsageError while another
+    one does.
+    """
     with contextlib.ExitStack() as stack:
-        for folder in (Path(tempfile.gettempdir()), reports_dir):
+        for folder in (Path(tempfile.gettempdir()), reports_dir) if here else (reports_dir,):
             try:
                 stack.enter_context(claim_folder(folder))
             except BlockingIOError:

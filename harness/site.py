@@ -5,6 +5,7 @@ so have the code and the packages. A model comes as bytes, and lies in a folder 
 """
 
 import contextlib
+import datetime
 import platform
 import socket
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from harness import __version__
+from harness.admission import try_process
 from harness.assets import open_store
 from harness.challenge import Challenge
 from harness.datasets import open_dataset
@@ -28,6 +30,7 @@ from harness.fingerprint import hash_sources
 from harness.job import Evaluation, Parcel
 from harness.protocol import Device
 from harness.quality import bind_metrics, measure_compilation
+from harness.records import Environment
 from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
 
@@ -104,9 +107,11 @@ _opening = threading.Lock()
 def open_evaluation(orders: Orders) -> Evaluation:
     """The evaluation, set up once in this process. Raises HarnessError where it cannot be the client's."""
     with _opening:
+        open_scratch()
         if orders.key not in _opened:
             check_code(orders)
-            _opened.clear()  # of an earlier run; its images take memory
+            while len(_opened) > 1:  # those of earlier runs; their images take memory
+                del _opened[next(iter(_opened))]
             _opened[orders.key] = set_up(orders)
         return _opened[orders.key]
 
@@ -126,14 +131,18 @@ def set_up(orders: Orders) -> Evaluation:
     if tuple(metric.chosen.name for metric in metrics) != orders.metrics:
         raise DataError(f"on the worker {host} the metrics are others than here: {missing or 'it has more of them.'}")
     measure_compilation(metrics)
-    return Evaluation(
-        orders.challenge, dataset, metrics, orders.plan, orders.threads, orders.device, orders.allow_code
-    )
+    return Evaluation(orders.challenge, dataset, metrics, orders.plan, orders.threads, orders.device, orders.allow_code)
+
+
+def try_evaluation(orders: Orders) -> dict[str, str]:
+    """Set up the evaluation; which layers of isolation are around a process for models here."""
+    evaluation = open_evaluation(orders)
+    return try_process(evaluation.challenge, "cpu")
 
 
 @lru_cache
 def open_scratch() -> "tempfile.TemporaryDirectory[str]":
-    """A folder of this process, for as long as it lives."""
+    """A folder of this process, for as long as it lives; what a killed one left, with this number too, goes before."""
     remove_scratch(Path(tempfile.gettempdir()))
     return make_scratch()
 
@@ -176,9 +185,18 @@ def unpack(cargo: Cargo, model: bytes) -> Iterator[Parcel]:
     with make_scratch() as name:
         folder = SubmissionFolder(Path(name), cargo.manifest)
         folder.model_path.write_bytes(model)
-        yield Parcel(
-            folder, evaluation, locate_scratch(cargo.orders), describe_environment(host=socket.gethostname())
-        )
+        yield Parcel(folder, evaluation, locate_scratch(cargo.orders), describe_here())
+
+
+def describe_here() -> Environment:
+    """This machine, now; what does not change is looked up once."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return msgspec.structs.replace(_look_round(), started_utc=now)
+
+
+@lru_cache
+def _look_round() -> Environment:
+    return describe_environment(host=socket.gethostname())
 
 
 @contextlib.contextmanager

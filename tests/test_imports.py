@@ -20,14 +20,14 @@ LAYERS = (
     "export",
     "turns",
     "outcome evaluate boards findings regression published render gallery",
-    "assessment",
-    "shelf watch timed_tasks",
+    "assessment cluster",
+    "shelf watch timed_tasks site",
     "tasks fingerprint executor",
     "job",
     "admission audit calibration quality contact_sheet",
     "datasets",
-    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
-    "environment submission archive tolerances showcase",
+    "remote timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity "
+    "score_table environment submission archive tolerances showcase",
     "flags",
     "forecast",
     "statistics metrics protocol records files screen signals progress errors __init__",
@@ -61,7 +61,7 @@ REFERENCE = {
 }
 """The modules of reference that may import harness, and what of it."""
 
-HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib"}
+HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib", "dask", "distributed", "fsspec"}
 """Imported only inside the functions that use them; runtimes, in the child process, is there for nothing else."""
 
 SLOW = {"numpy", "scipy", "pandas", "skimage", "PIL", "tabulate", "msgspec"}

@@ -32,7 +32,7 @@ DatasetName = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="pirm2018b, embedded or a folder; by default the first that can be had.",
+        help="pirm2018b, embedded, a folder or a URL of one; by default the first that can be had.",
         parser=read_name,
         metavar="NAME",
     ),
@@ -55,6 +55,15 @@ Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threa
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Models at once where only quality is measured; by default the cores."),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="The Dask scheduler whose workers do the work, as tcp://HOST:8786.",
+        parser=read_name,
+        metavar="ADDRESS",
+    ),
 ]
 AllowCode = Annotated[
     bool,

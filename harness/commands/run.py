@@ -13,6 +13,7 @@ from harness.commands.options import (
     DatasetName,
     Device,
     ReportsDir,
+    Scheduler,
     SubmissionDirs,
     Threads,
     Workers,
@@ -32,6 +33,7 @@ def run(
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
     budget_s: Annotated[
         float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, if it stays noisy.")
@@ -51,7 +53,9 @@ def run(
     from harness import archive, gallery, session, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
+    from harness.cluster import connect
     from harness.display import show_progress
+    from harness.executor import open_crew
     from harness.outcome import Outcome
     from harness.progress import Step
     from harness.render.live import describe_figures
@@ -63,14 +67,16 @@ def run(
     store = open_store(assets)
     session.remove_leftovers(reports, store)
     archive.check_writable(reports)
-    claim = session.claim_machine(reports) if timing else contextlib.nullcontext()
-    with claim, show_progress(quiet=quiet) as display:
+    claim = session.claim_machine(reports, here=scheduler is None) if timing else contextlib.nullcontext()
+    connection = connect(scheduler) if scheduler else contextlib.nullcontext()
+    with claim, connection as cluster, show_progress(quiet=quiet) as display:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
             store,
             session.Options(threads, workers, timing, device, allow_code, budget_s),
             on_progress=display.take,
+            cluster=cluster,
         )
         report.dataset = evaluation.dataset.name
         report.notes = [f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes]
@@ -91,7 +97,7 @@ def run(
                 tell(outcome.sentence, outcome.exit_code)
 
         display.expect([*report.outcomes], budget_s=evaluation.plan.budget_s if evaluation.plan else None)
-        run = turns.Run(evaluation, reports, split, again)
+        run = turns.Run(evaluation, reports, split, again, cluster.open_crew if cluster else open_crew)
         turns.run_submissions(folders, run, on_progress=display.take, on_outcome=on_outcome)
         for fault in gallery.keep_images(folders, evaluation, reports, on_progress=display.take) if images else ():
             report.notes.append(fault)
