@@ -247,7 +247,7 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
 
 
 def place_record(record: Record, chunks: Iterable[Chunk]) -> Record:
-    """The record with the machine of the first chunk that was made elsewhere: that of the photos, where there are any."""
+    """The record with the machine of the first chunk that was made elsewhere, which is that of the photos."""
     places = (chunk.environment for chunk in chunks if chunk.environment is not None)
     return msgspec.structs.replace(record, environment=next(places, record.environment))
 

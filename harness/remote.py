@@ -26,16 +26,16 @@ def is_url(name: str) -> bool:
 
 
 def fetch_folder(url: str, cache: Path, on_progress: Progress | None = None) -> Path:
-    """The folder of a dataset, in the cache. Raises UsageError for a URL that fsspec cannot open, and DataError."""
+    """The folder of a dataset, in the cache. Raises UsageError where a package for it is missing, and DataError."""
     shown = hide_secrets(url)
     try:
         from fsspec.core import url_to_fs
 
         system, root = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise UsageError(
-            f"{shown} cannot be opened ({quote(error)}): install what opens it, or give a folder's path"
-        ) from None
+    except ImportError as error:
+        raise UsageError(f"{shown} needs a package that is not installed: {quote(error)}") from None
+    except Exception as error:
+        raise DataError(f"{shown} cannot be opened ({quote(error)}): correct the URL, or mend access to it") from error
     try:
         listed = list_images(system.find(root, detail=True), root)
     except Exception as error:  # each file system has exceptions of its own

@@ -21,6 +21,7 @@ LAYERS = (
     "turns",
     "outcome evaluate boards findings regression published render gallery",
     "assessment cluster",
+    "cluster_crew",
     "shelf watch timed_tasks site",
     "tasks fingerprint executor",
     "job",
