@@ -34,7 +34,8 @@ def connect(address: str) -> Iterator["Cluster"]:
         from distributed import Client
     except ImportError:
         raise UsageError("--scheduler needs Dask; install it: pip install '.[cluster]'.") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it comes as an exception too
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it comes as an exception too
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -40,7 +40,8 @@ T = TypeVar("T")
 class Errand:
     """A task that is out, and the future that its sender holds."""
 
-    arguments: tuple[Any, ...]
+    folder: SubmissionFolder
+    work: tuple[Any, ...]
     options: dict[str, Any]
     outer: Future[Any] = field(default_factory=Future)
     drop_memory: bool = False
@@ -80,15 +81,8 @@ class ClusterCrew:
 
     def submit(self, task: Callable[..., T], parcel: Parcel, *arguments: Any, measures: bool = False) -> Future[T]:
         """Memory is measured where time is, or not at all."""
-        try:
-            model = self._send_model(parcel.folder)
-        except SubmissionError as error:
-            return refuse(error)
-        cargo = site.Cargo(self._orders, parcel.folder.manifest)
         options = {"resources": QUIET, "priority": 1} if measures and self._timed else {}
-        errand = Errand(
-            (site.run_task, cargo, model, task, *arguments), options, drop_memory=measures and not self._timed
-        )
+        errand = Errand(parcel.folder, (task, *arguments), options, drop_memory=measures and not self._timed)
         errand.outer.add_done_callback(lambda _: self._drop_cancelled(errand))
         self._send(errand)
         return errand.outer
@@ -98,10 +92,10 @@ class ClusterCrew:
         from distributed import KilledWorker
 
         cargo = site.Cargo(self._orders, parcel.folder.manifest)
-        baseline = self._send_file(parcel.evaluation.challenge.baseline.model)
         for _ in range(TRIES):
             address = self._find_quiet_worker()
             model = self._send_model(parcel.folder)
+            baseline = self._send_file(parcel.evaluation.challenge.baseline.model)
             future: Future[T] = self._executor.submit(
                 *(site.run_timed_task, cargo, model, baseline, task, *arguments), resources=QUIET, workers=[address]
             )
@@ -131,7 +125,7 @@ class ClusterCrew:
         told = path.stat()
         key = (path, told.st_mtime_ns, told.st_size)
         with self._changing:
-            if key not in self._models:
+            if key not in self._models or self._models[key].status in ("error", "cancelled", "lost"):
                 import dask
 
                 with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
@@ -144,7 +138,13 @@ class ClusterCrew:
     # --- tasks that may run anywhere
 
     def _send(self, errand: Errand) -> None:
-        inner = self._executor.submit(*errand.arguments, **errand.options)
+        try:
+            model = self._send_model(errand.folder)
+        except SubmissionError as error:
+            answer(errand, None, error)
+            return
+        cargo = site.Cargo(self._orders, errand.folder.manifest)
+        inner = self._executor.submit(site.run_task, cargo, model, *errand.work, **errand.options)
         with self._changing:
             self._out[errand] = inner
         inner.add_done_callback(lambda ended: self._take(errand, ended))
@@ -225,13 +225,6 @@ def answer(errand: Errand, result: Any, fault: Exception | None = None) -> None:
         errand.outer.set_result(msgspec.structs.replace(result, memory=None))
     else:
         errand.outer.set_result(result)
-
-
-def refuse(fault: Exception) -> Future[Any]:
-    """What came of a task that was never sent."""
-    future: Future[Any] = Future()
-    future.set_exception(fault)
-    return future
 
 
 def blame() -> ModelError:

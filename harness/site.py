@@ -6,6 +6,7 @@ so have the code and the packages. A model comes as bytes, and lies in a folder 
 
 import contextlib
 import datetime
+import logging
 import platform
 import socket
 import tempfile
@@ -24,7 +25,7 @@ from harness.assets import open_store
 from harness.challenge import Challenge
 from harness.datasets import open_dataset
 from harness.environment import count_cores, describe_environment, find_versions
-from harness.errors import DataError, DisturbedError, UsageError
+from harness.errors import DataError, DisturbedError, HarnessError, UsageError, quote
 from harness.files import claim_folder, make_scratch, remove_scratch
 from harness.fingerprint import hash_sources
 from harness.job import Evaluation, Parcel
@@ -163,19 +164,32 @@ def keep(content: bytes) -> bytes:
 
 def run_task(cargo: Cargo, model: bytes, task: Callable[..., T], *arguments: Any) -> T:
     """Do a task here, on a submission that comes with its model."""
-    with unpack(cargo, model) as parcel:
+    with tell_plainly(), unpack(cargo, model) as parcel:
         return task(parcel, *arguments)
 
 
 def run_timed_task(cargo: Cargo, model: bytes, baseline: bytes, task: Callable[..., T], *arguments: Any) -> T:
     """Do a task that measures time: no other run may do so on this machine meanwhile."""
-    with hold_machine(), unpack(cargo, model) as parcel:
+    with tell_plainly(), hold_machine(), unpack(cargo, model) as parcel:
         challenge = parcel.evaluation.challenge
         path = parcel.folder.path / "baseline" / challenge.baseline.model.name
         path.parent.mkdir()
         path.write_bytes(baseline)
         there = msgspec.structs.replace(challenge, baseline=msgspec.structs.replace(challenge.baseline, model=path))
         return task(replace(parcel, evaluation=replace(parcel.evaluation, challenge=there)), *arguments)
+
+
+@contextlib.contextmanager
+def tell_plainly() -> Iterator[None]:
+    """Whatever goes wrong in the block reaches the client: not every exception can travel, and then Dask waits on."""
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).exception("a task failed")
+        reason = f"{type(error).__name__}: {quote(error)}"
+        raise DisturbedError(f"a task failed on the worker {socket.gethostname()} ({reason}); see its log.") from None
 
 
 @contextlib.contextmanager

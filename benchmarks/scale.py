@@ -1,0 +1,156 @@
+"""What a Dask scheduler takes for each task that does nothing, by the number of tasks: python -m benchmarks.scale.
+
+The tasks are those of a run on a cluster in all but the work: a submission's bytes are a task of their own, on which its
+chunks depend, and each chunk answers with as many values as one of 200 pairs has. Scheduler and two workers are
+processes here; two cores are shared by all of them and the client.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from tabulate import tabulate
+
+CHUNKS = 51
+"""Of one submission with 10,000 images: its photos, and 50 times 200 pairs."""
+MODEL_BYTES = 300_000
+VALUES = 800
+WINDOW = 4096
+
+
+@dataclass(frozen=True)
+class Row:
+    """What so many tasks took. Seconds of wall time, and of CPU of the scheduler and the client; bytes of memory."""
+
+    tasks: int
+    window: int
+    wall_s: float
+    scheduler_s: float
+    client_s: float
+    scheduler_bytes: int
+    client_bytes: int
+
+    def describe(self) -> list[str]:
+        """A line of the table."""
+        per_task = [seconds / self.tasks * 1e3 for seconds in (self.wall_s, self.scheduler_s, self.client_s)]
+        window = f"{self.window:,}" if self.window < self.tasks else "all"
+        memory = [f"{value / 1e6:.0f}" for value in (self.scheduler_bytes, self.client_bytes)]
+        return [f"{self.tasks:,}", window, f"{self.wall_s:.1f}", *(f"{ms:.2f}" for ms in per_task), *memory]
+
+
+HEADERS = (
+    "tasks",
+    "at once",
+    "wall s",
+    "wall ms/task",
+    "scheduler CPU ms/task",
+    "client CPU ms/task",
+    "scheduler MB more",
+    "client MB more",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tasks", nargs="*", type=int, default=[1000, 3000, 10_000, 30_000])
+    parser.add_argument("--window", type=int, default=WINDOW, help="tasks that are out at once (%(default)s)")
+    options = parser.parse_args()
+    rows = []
+    for tasks in options.tasks:
+        for window in dict.fromkeys((options.window, tasks)):
+            if window <= tasks:
+                rows.append(measure(tasks, window))
+                print(" ".join(rows[-1].describe()), file=sys.stderr, flush=True)
+    print(tabulate([row.describe() for row in rows], HEADERS, tablefmt="github", disable_numparse=True))
+
+
+def measure(tasks: int, window: int) -> Row:
+    """Send so many tasks through a fresh cluster, at most `window` of them at once."""
+    from distributed import Client
+
+    with start_cluster() as (file, scheduler), Client(scheduler_file=file, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=120)
+        executor = client.get_executor(pure=False)
+        executor.submit(answer, b"", 0).result()
+        before = [read(process) for process in (scheduler, psutil.Process())]
+        start_s, most = time.perf_counter(), list(before)
+        for _ in send(client, executor.submit, tasks, window):
+            now = [read(process) for process in (scheduler, psutil.Process())]
+            most = [max(old, new, key=lambda known: known[1]) for old, new in zip(most, now, strict=True)]
+        wall_s = time.perf_counter() - start_s
+        after = [read(process) for process in (scheduler, psutil.Process())]
+    (scheduler_s, client_s), (scheduler_bytes, client_bytes) = (
+        [new[0] - old[0] for old, new in zip(before, after, strict=True)],
+        [new[1] - old[1] for old, new in zip(before, most, strict=True)],
+    )
+    return Row(tasks, window, wall_s, scheduler_s, client_s, scheduler_bytes, client_bytes)
+
+
+def send(client: Any, submit: Callable[..., Future[Any]], tasks: int, window: int) -> Iterator[int]:
+    """Send the chunks of one submission after the other; tells now and then how many are done."""
+    out: deque[Future[Any]] = deque()
+    for number in range(tasks):
+        if number % CHUNKS == 0:
+            model = client.submit(keep, os.urandom(MODEL_BYTES), pure=False)
+        if len(out) >= window:
+            wait([out[0]])
+            out.popleft().result()
+        out.append(submit(answer, model, number))
+        if number % 500 == 0:
+            yield number
+    while out:
+        out.popleft().result()
+    yield tasks
+
+
+def keep(content: bytes) -> bytes:
+    """A model on its way."""
+    return content
+
+
+def answer(_model: bytes, number: int) -> list[float]:
+    """As many values as 200 pairs have, at once."""
+    return [float(number)] * VALUES
+
+
+def read(process: psutil.Process) -> tuple[float, int]:
+    """CPU seconds and resident bytes."""
+    times = process.cpu_times()
+    return times.user + times.system, process.memory_info().rss
+
+
+@contextmanager
+def start_cluster() -> Iterator[tuple[str, psutil.Process]]:
+    """A scheduler and two workers; the file with its address, and its process."""
+    with tempfile.TemporaryDirectory() as folder:
+        file, processes = f"{folder}/scheduler.json", []
+        end = ("--scheduler-file", file, "--no-dashboard")
+        worker = ("worker", "--nthreads", "1", "--no-nanny", "--local-directory", folder)
+        try:
+            for arguments in (("scheduler", "--host", "127.0.0.1", "--port", "0"), worker, worker):
+                command = [sys.executable, "-m", "dask", *arguments, *end]
+                environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+                quiet = subprocess.DEVNULL
+                processes.append(subprocess.Popen(command, stdout=quiet, stderr=quiet, env=environment))
+                while not Path(file).exists():
+                    time.sleep(0.1)
+            yield file, psutil.Process(processes[0].pid)
+        finally:
+            for process in reversed(processes):
+                process.kill()
+                process.wait()
+
+
+if __name__ == "__main__":
+    main()
