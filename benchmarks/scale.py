@@ -1,8 +1,8 @@
 """What a Dask scheduler takes for each task that does nothing, by the number of tasks: python -m benchmarks.scale.
 
-The tasks are those of a run on a cluster in all but the work: a submission's bytes are a task of their own, on which its
-chunks depend, and each chunk answers with as many values as one of 200 pairs has. Scheduler and two workers are
-processes here; two cores are shared by all of them and the client.
+The tasks are those of a run on a cluster in all but the work: a submission's bytes are a task of their own, on which
+its chunks depend, and each answers with a chunk of 200 pairs. Scheduler and two workers are processes here; two cores
+are shared by all of them and the client.
 """
 
 import argparse
@@ -22,10 +22,13 @@ from typing import Any
 import psutil
 from tabulate import tabulate
 
+from harness.records import ImageScore
+from harness.tasks import Chunk
+
 CHUNKS = 51
 """Of one submission with 10,000 images: its photos, and 50 times 200 pairs."""
 MODEL_BYTES = 300_000
-VALUES = 800
+PAIRS = 200
 WINDOW = 4096
 
 
@@ -119,9 +122,10 @@ def keep(content: bytes) -> bytes:
     return content
 
 
-def answer(_model: bytes, number: int) -> list[float]:
-    """As many values as 200 pairs have, at once."""
-    return [float(number)] * VALUES
+def answer(_model: bytes, number: int) -> Chunk:
+    """A chunk of 200 pairs, at once."""
+    values: dict[str, float | None] = dict.fromkeys(("psnr", "psnr_png", "ms_ssim", "ms_ssim_png"), number + 0.1)
+    return Chunk(number, tuple(ImageScore(str(pair), values) for pair in range(PAIRS)))
 
 
 def read(process: psutil.Process) -> tuple[float, int]:

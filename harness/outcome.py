@@ -57,5 +57,6 @@ def describe_replaced(before: Record | None, record: Record) -> str:
 def describe_known(record: Record, path: Path) -> Outcome:
     """Why a submission was not measured."""
     name, when = record.submission.name, record.environment.started_utc[:16].replace("T", " ")
-    sentence = f"{name}: as recorded on {when} UTC by the same code on this machine; --again measures anew."
+    where = record.environment.host or "this machine"
+    sentence = f"{name}: as recorded on {when} UTC by the same code on {where}; --again measures anew."
     return Outcome(sentence, submission=name, status=record.status, record=record, path=path)
