@@ -34,7 +34,7 @@ WINDOW = 4096
 
 @dataclass(frozen=True)
 class Row:
-    """What so many tasks took. Seconds of wall time, and of CPU of the scheduler and the client; bytes of memory."""
+    """What so many tasks took. Seconds of wall time, and of CPU of the scheduler and the client; the scheduler's bytes."""
 
     tasks: int
     window: int
@@ -42,14 +42,13 @@ class Row:
     scheduler_s: float
     client_s: float
     scheduler_bytes: int
-    client_bytes: int
 
     def describe(self) -> list[str]:
         """A line of the table."""
         per_task = [seconds / self.tasks * 1e3 for seconds in (self.wall_s, self.scheduler_s, self.client_s)]
         window = f"{self.window:,}" if self.window < self.tasks else "all"
-        memory = [f"{value / 1e6:.0f}" for value in (self.scheduler_bytes, self.client_bytes)]
-        return [f"{self.tasks:,}", window, f"{self.wall_s:.1f}", *(f"{ms:.2f}" for ms in per_task), *memory]
+        memory = f"{self.scheduler_bytes / 1e6:.0f}"
+        return [f"{self.tasks:,}", window, f"{self.wall_s:.1f}", *(f"{ms:.2f}" for ms in per_task), memory]
 
 
 HEADERS = (
@@ -60,7 +59,6 @@ HEADERS = (
     "scheduler CPU ms/task",
     "client CPU ms/task",
     "scheduler MB more",
-    "client MB more",
 )
 
 
@@ -86,18 +84,14 @@ def measure(tasks: int, window: int) -> Row:
         client.wait_for_workers(2, timeout=120)
         executor = client.get_executor(pure=False)
         executor.submit(answer, b"", 0).result()
-        before = [read(process) for process in (scheduler, psutil.Process())]
-        start_s, most = time.perf_counter(), list(before)
+        here, most_bytes = psutil.Process(), 0
+        (scheduler_s, scheduler_bytes), (client_s, _) = read(scheduler), read(here)
+        start_s = time.perf_counter()
         for _ in send(client, executor.submit, tasks, window):
-            now = [read(process) for process in (scheduler, psutil.Process())]
-            most = [max(old, new, key=lambda known: known[1]) for old, new in zip(most, now, strict=True)]
+            most_bytes = max(most_bytes, read(scheduler)[1])
         wall_s = time.perf_counter() - start_s
-        after = [read(process) for process in (scheduler, psutil.Process())]
-    (scheduler_s, client_s), (scheduler_bytes, client_bytes) = (
-        [new[0] - old[0] for old, new in zip(before, after, strict=True)],
-        [new[1] - old[1] for old, new in zip(before, most, strict=True)],
-    )
-    return Row(tasks, window, wall_s, scheduler_s, client_s, scheduler_bytes, client_bytes)
+        spent_s = [read(scheduler)[0] - scheduler_s, read(here)[0] - client_s]
+    return Row(tasks, window, wall_s, spent_s[0], spent_s[1], most_bytes - scheduler_bytes)
 
 
 def send(client: Any, submit: Callable[..., Future[Any]], tasks: int, window: int) -> Iterator[int]:

@@ -37,7 +37,7 @@ class Cluster:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder, self._stack = folder, stack
         self._file = folder / "scheduler.json"
-        self.start("scheduler", "--port", "0", "--host", "127.0.0.1")
+        self.scheduler = self.start("scheduler", "--port", "0", "--host", "127.0.0.1")
         self._wait(self._file.exists, "the scheduler")
 
     @property

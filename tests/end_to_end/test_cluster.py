@@ -105,6 +105,33 @@ def test_a_lost_worker_is_no_loss(several: Place, tmp_path: Path) -> None:
     assert statuses == {"bad": "failed", "good": "ok", "late": "ok"} | {f"slow{number}": "ok" for number in range(4)}
 
 
+@pytest.mark.parametrize("end", ["interrupt", "scheduler"])
+def test_a_run_that_is_broken_off_goes_on_from_there(several: Place, tmp_path: Path, end: str) -> None:
+    for number in range(4):
+        several.submit(f"slow{number}", models.slow(300 + number))
+    with start_cluster(tmp_path / "cluster") as cluster:
+        cluster.add_worker("--no-nanny", "--resources", "timing=1")
+        options = (*TINY, "--no-timing", "--no-images", "--scheduler", cluster.address)
+        with several.start("run", *options) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if "quality took" in line:
+                    break
+            if end == "interrupt":
+                process.send_signal(signal.SIGINT)
+            else:
+                os.killpg(cluster.scheduler.pid, signal.SIGKILL)
+            _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert process.returncode == (130 if end == "interrupt" else 7)
+    assert len(re.findall("^error: ", errors, re.MULTILINE)) in (1, 2)  # that of the faulty submission may come before
+    assert list(several.records.rglob("*.json"))
+    several.harness("run", *TINY, "--no-timing", "--no-images")
+    assert {"good", "late", *(f"slow{number}" for number in range(4))} <= {
+        name for name, record in read(several).items() if record.status == "ok"
+    }
+
+
 def test_workers_with_other_code_are_refused(place: Place, cluster: Cluster, tiny_options: Sequence[str]) -> None:
     changed = shutil.copytree(ROOT / "harness", place.folder / "other" / "harness")
     with (changed / "quality.py").open("a") as file:
