@@ -34,7 +34,7 @@ WINDOW = 4096
 
 @dataclass(frozen=True)
 class Row:
-    """What so many tasks took. Seconds of wall time, and of CPU of the scheduler and the client; the scheduler's bytes."""
+    """What so many tasks took: wall time, CPU time of the scheduler and the client, memory of the scheduler."""
 
     tasks: int
     window: int
