@@ -14,7 +14,8 @@ from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
 ONLY_SHOWS = (
-    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "api.py", "export.py"),
+    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
+    *("api.py", "export.py"),
     *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
 )
 """What of the package cannot change a result."""

@@ -15,6 +15,7 @@ LAYERS = (
     "__main__",
     "cli",
     "commands",
+    "codabench",
     "display api gate session reporting",
     "run_report",
     "export",
