@@ -36,7 +36,7 @@ def collect_bundle(competition: Competition, scratch: Path) -> dict[str, bytes |
     archives: dict[str, Files] = {
         "reference_data.zip": collect_reference(competition),
         "starting_kit.zip": collect_kit(competition),
-        "sample_submission.zip": build_submission(),
+        "sample_submission.zip": build_submission(competition.challenge.scale),
     }
     archives |= {
         name: collect_program(competition, span) for name, span in zip(programs, competition.spans, strict=True)

@@ -13,6 +13,7 @@ from harness.render.cells import count_digits, head_metric
 LONGEST = 36
 """Characters of a column's title and key, as Codabench's database has them."""
 RISING = "↓"
+MOS = "mos"
 
 
 def list_board_columns(
@@ -31,7 +32,7 @@ def list_scores(phases: Sequence[Phase]) -> Iterator[Column]:
 
 
 def list_metrics(challenge: Challenge, *, photos: bool) -> Iterator[Column]:
-    """The challenge's metrics, as far as the dataset has the images."""
+    """The challenge's metrics, as far as the dataset has the images, and what is estimated from them."""
     for metric in challenge.metrics:
         if metric.images == "pairs" or photos:
             heading = head_metric(metric.name)
@@ -43,14 +44,16 @@ def list_metrics(challenge: Challenge, *, photos: bool) -> Iterator[Column]:
                 rising=heading.endswith(RISING),
                 needed=True,
             )
+    if photos and challenge.mos is not None and any(metric.name == "niqe" for metric in challenge.metrics):
+        yield Column(key=MOS, title="MOS (est.)", source=MOS, digits=2)
 
 
 def list_costs(*, timing: bool) -> Iterator[Column]:
-    """Time, memory and size; the static ones are there without a clock."""
+    """Time, memory and size; all but the time are there without a clock."""
     if timing:
         yield Column(key="time", title="Time (ms)", source="time", digits=2, rising=True)
         yield Column(key="speed_up", title="Speed-up", source="speed_up", digits=3)
-        yield Column(key="peak_mb", title="Peak RAM (MB)", source="peak_bytes", digits=0, divisor=1e6, rising=True)
+    yield Column(key="peak_mb", title="Peak RAM (MB)", source="peak_bytes", digits=0, divisor=1e6, rising=True)
     yield Column(key="model_mb", title="Model (MB)", source="model_bytes", digits=2, divisor=1e6, rising=True)
     yield Column(
         key="multiply_adds_g", title="Multiply-adds (G)", source="multiply_adds", digits=1, divisor=1e9, rising=True

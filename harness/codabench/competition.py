@@ -13,6 +13,7 @@ from harness.challenge import FOLDER, Challenge, Phase, find_phase, read_challen
 from harness.codabench.columns import list_board_columns
 from harness.codabench.settings import Column
 from harness.dataset import Dataset
+from harness.datasets import KNOWN
 from harness.errors import DataError, UsageError
 from harness.progress import Progress
 from harness.scoring import list_names
@@ -101,7 +102,7 @@ def plan_competition(name: str, wishes: Wishes, store: AssetStore, *, on_progres
         challenge,
         read_table(name),
         dataset,
-        Path(asked).resolve() if Path(asked).name == dataset.name and Path(asked).is_dir() else None,
+        None if asked in KNOWN else Path(asked).resolve(),
         store,
         split,
         plan_spans(list(zip(names, phases, strict=True)), wishes),

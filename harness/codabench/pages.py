@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from harness import __version__
+from harness.codabench.columns import MOS
 from harness.codabench.competition import TIME_LIMIT_S, Competition
 from harness.codabench.program import name_image
 from harness.codabench.reference import name_challenge
@@ -66,6 +67,7 @@ def describe(competition: Competition) -> dict[str, Any]:
         "spans": competition.spans,
         "columns": competition.columns,
         "metrics": metrics,
+        "estimated": any(column.source == MOS for column in competition.columns),
         "wishes": competition.wishes,
         "image": competition.wishes.image or name_image(),
         "time_limit_s": TIME_LIMIT_S,
@@ -77,8 +79,8 @@ def draw_logo() -> bytes:
     """A dull half and a bright one, as a PNG: to be replaced in the editor."""
     rows, columns = np.mgrid[0:LOGO_PX, 0:LOGO_PX] / (LOGO_PX - 1)
     turns = np.stack([columns, rows, columns + rows], -1) + np.array([0, 1 / 3, 2 / 3])
-    waves = 0.5 + 0.5 * np.sin(2 * np.pi * turns)
-    dull = 0.25 + 0.3 * waves.mean(-1, keepdims=True) + 0.1 * waves
+    waves = 0.65 + 0.35 * np.sin(2 * np.pi * turns)
+    dull = 0.2 + 0.2 * waves.mean(-1, keepdims=True) + 0.1 * waves
     picture = np.where((columns < rows)[..., np.newaxis], dull, waves)
     buffer = BytesIO()
     Image.fromarray(np.rint(255 * picture).astype(np.uint8)).save(buffer, "PNG")

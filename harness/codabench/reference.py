@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 import tomli_w
@@ -30,7 +30,8 @@ def collect_challenge(competition: Competition) -> dict[str, bytes | Path]:
     """The challenge's file, with what it names beside it."""
     challenge, table = competition.challenge, dict(competition.table)
     model = challenge.baseline.model
-    table["dataset"] = PurePosixPath(str(table["dataset"])).name
+    table["dataset"] = challenge.dataset_name
+    table.pop("stand_in", None)  # nothing takes the place of these pictures
     table["baseline"] = table["baseline"] | {"model": model.name}
     files: dict[str, bytes | Path] = {model.name: model}
     if "calibration" in table.get("mos", {}):  # it stood in a file of its own

@@ -57,7 +57,7 @@ class Places:
 
 def main(arguments: Sequence[str]) -> int:
     """Score, and say in one sentence why not where that is so."""
-    program, received, output, *data = map(Path, arguments)
+    program, received, output, *data = (Path(argument).absolute() for argument in arguments)
     places = Places(program, received / "ref", received / "res", output, data[0] if data else Path("/app/data"))
     try:
         score(places)
