@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
+from copy import copy
 from decimal import Decimal
 from pathlib import Path
 
@@ -36,6 +37,15 @@ class Worker:
         unpack(unpacked / asked["reference_data"], app / "input" / "ref")
         self.sample = unpacked / competition["solutions"][0]["path"]
         self.columns = [column["key"] for column in competition["leaderboards"][0]["columns"]]
+
+    def copy(self, app: Path, **settings: object) -> "Worker":
+        """The same elsewhere, with other settings; what was compiled comes along."""
+        shutil.copytree(self.app, app)
+        twin = copy(self)
+        twin.app = app
+        path = app / "program" / "settings.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+        return twin
 
     def receive(self, sent: Path) -> None:
         """Take a participant's zip through the first step, and lay out the second."""
@@ -61,13 +71,7 @@ class Worker:
         command = [*prefix, *self.list_command(Path("/app") if prefix else self.app)]
         scratch = self.app.parent / f"{self.app.name}-tmp"
         scratch.mkdir(exist_ok=True)
-        environment = {
-            "PATH": os.defpath,
-            "HOME": "/root",
-            "PYTHONUNBUFFERED": "1",
-            "TMPDIR": str(scratch),
-            **variables,
-        }
+        environment = {"PATH": os.defpath, "HOME": "/root", "PYTHONUNBUFFERED": "1", "TMPDIR": str(scratch)} | variables
         return subprocess.run(
             command, cwd=self.app / "program", env=environment, capture_output=True, text=True, timeout=500, check=False
         )

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import codabench_worker
+import msgspec
 import numpy as np
 import pytest
 import tiny
@@ -51,7 +52,7 @@ def test_a_bundle_of_one_phase_keeps_the_rules(tmp_path: Path) -> None:
     table = read_yaml(tmp_path / "new" / "b.zip")
     assert (table["docker_image"], table["queue"]) == ("me/harness:1", "a-b")
     assert [column["key"] for column in table["leaderboards"][0]["columns"]] == [
-        *("A", "psnr", "ms_ssim", "peak_mb", "model_mb", "multiply_adds_g")
+        *("A", "psnr", "ms_ssim", "peak_mb", "model_mb", "multiply_adds_g", "parameters_k")
     ]
     assert "See that their licence lets you" in notes[0]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["b.zip"]  # nothing half made is left
@@ -76,7 +77,17 @@ def test_the_leaderboard_has_the_scores_of_all_phases(home: Path) -> None:
         ("peak_mb", "asc"),
         ("model_mb", "asc"),
         ("multiply_adds_g", "asc"),
+        ("parameters_k", "asc"),
     ]
+
+
+def test_the_programs_of_two_phases_differ_in_their_settings_alone(home: Path, tmp_path: Path) -> None:
+    codabench_worker.unpack(home / "bundle.zip", tmp_path)
+    first, second = (zipfile.ZipFile(tmp_path / f"scoring_program_{number}.zip") for number in (1, 2))
+    with first, second:
+        assert first.namelist() == second.namelist()
+        different = [name for name in first.namelist() if first.read(name) != second.read(name)]
+    assert different == ["settings.json"]
 
 
 def test_pages_show_text_as_text(home: Path) -> None:
@@ -204,6 +215,16 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_unknown_and_repeated_phases_are_refused(tmp_path: Path, phases: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=r"unknown phase|named twice"):
         plan(tmp_path, phases=phases)
+
+
+def test_phases_of_one_leaderboard_have_to_agree_on_which_score_is_better(tmp_path: Path) -> None:
+    challenge = read_challenge(write_phases(tmp_path))
+    first, second = challenge.phases.values()
+    lower = msgspec.structs.replace(second, better="lower")
+    with pytest.raises(UsageError, match="of Score A more is better in one phase and less in another"):
+        list_board_columns(challenge, [first, lower], photos=True, timing=True)
+    columns = list_board_columns(challenge, [lower], photos=True, timing=True)
+    assert [column.rising for column in columns if column.key in "AB"] == [True, True]
 
 
 def test_keys_and_titles_fit_codabench(tmp_path: Path) -> None:

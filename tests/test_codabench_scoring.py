@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,17 @@ import harness
 from harness.challenge import read_challenge
 from harness.codabench import bootstrap, scoring
 from harness.codabench.columns import list_board_columns
-from harness.errors import RecordError, SubmissionError
+from harness.errors import SubmissionError
 from harness.submission import MANIFEST
 
-QUALITY = {"A", "psnr", "ms_ssim", "model_mb", "multiply_adds_g"}
+QUALITY = {"A", "psnr", "ms_ssim", "model_mb", "multiply_adds_g", "parameters_k"}
 """Columns of the phase without time that come out the same in every run; memory does not."""
-UNITS = {"peak_mb": ("peak_bytes", 1e6), "model_mb": ("model_bytes", 1e6), "multiply_adds_g": ("multiply_adds", 1e9)}
+UNITS = {
+    "peak_mb": ("peak_bytes", 1e6),
+    "model_mb": ("model_bytes", 1e6),
+    "multiply_adds_g": ("multiply_adds", 1e9),
+    "parameters_k": ("parameters", 1e3),
+}
 """Columns that are in other units than the exported ones."""
 
 
@@ -63,13 +69,8 @@ def run_here(home: Path, *arguments: str) -> str:
 
 def compare(scores: dict[str, float], row: dict[str, float]) -> None:
     """Each value is the local leaderboard's, digit by digit."""
-    units = {
-        "peak_mb": ("peak_bytes", 1e6),
-        "model_mb": ("model_bytes", 1e6),
-        "multiply_adds_g": ("multiply_adds", 1e9),
-    }
     for key, value in scores.items():
-        source, divisor = units.get(key, (key, 1))
+        source, divisor = UNITS.get(key, (key, 1))
         assert value == row[source] / divisor, key
 
 
@@ -88,9 +89,10 @@ def test_scores_are_those_of_the_local_leaderboard(home: Path, worker: Worker, t
 
 
 @pytest.mark.slow
-def test_times_are_those_of_the_record_beside_the_scores(home: Path, tmp_path: Path) -> None:
+def test_times_are_those_of_the_record_beside_the_scores(home: Path, worker: Worker, tmp_path: Path) -> None:
     """Two runs never take the same time: the local leaderboard is made of the record that the scoring wrote."""
-    timed = Worker(home / "timed", home / "bundle.zip", task=1)
+    with zipfile.ZipFile(home / "app-bundle" / "scoring_program_2.zip") as archive:
+        timed = worker.copy(tmp_path / "app", **json.loads(archive.read("settings.json")))
     done = timed.score(timed.sample)
     assert (done.returncode, done.stderr) == (0, "")
     scores = timed.read_scores()
@@ -128,12 +130,8 @@ def test_a_faulty_manifest_has_a_sentence(worker: Worker, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_other_pictures_than_those_of_the_bundle_are_no_score(home: Path, tmp_path: Path) -> None:
-    shutil.copytree(home / "app", tmp_path / "app")
-    other = Worker(tmp_path / "app", home / "bundle.zip")
-    settings = json.loads((other.app / "program" / "settings.json").read_text())
-    changed = settings | {"dataset_sha256": "0" * 64, "timing": False}
-    (other.app / "program" / "settings.json").write_text(json.dumps(changed))
+def test_other_pictures_than_those_of_the_bundle_are_no_score(worker: Worker, tmp_path: Path) -> None:
+    other = worker.copy(tmp_path / "app", dataset_sha256="0" * 64)
     assert "are not those that the competition was made with" in other.refuse(other.sample)
 
 
@@ -211,8 +209,18 @@ def test_a_value_that_codabench_cannot_hold_is_no_score(tmp_path: Path, value: f
     challenge = read_challenge(tiny.write_challenge(tmp_path))
     columns = list_board_columns(challenge, list(challenge.phases.values()), photos=False, timing=False)
     settings = type("S", (), {"columns": columns})()
-    with pytest.raises(RecordError, match="Score A"):
-        dict(scoring.list_values({"A": value}, challenge, settings))
+    with pytest.raises(SubmissionError, match="Score A"):
+        dict(scoring.list_values({"A": value}, settings))
+
+
+def test_a_submission_below_what_qualifies_is_no_score(tmp_path: Path) -> None:
+    """Codabench ranks every submission that has a score."""
+    path = tiny.write_challenge(tmp_path)
+    path.write_text(path.read_text() + "\n[phases.validation.qualify]\npsnr = 20.0\n")
+    phase = read_challenge(path).phases["validation"]
+    with pytest.raises(SubmissionError, match=r"psnr is 19.5, and a place on the leaderboard takes at least 20"):
+        scoring.check_qualified({"psnr": 19.5, "qualified": False}, phase)
+    scoring.check_qualified({"psnr": 20.5, "qualified": True}, phase)
 
 
 # --- the first to run

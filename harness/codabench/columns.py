@@ -25,10 +25,13 @@ def list_board_columns(
 
 
 def list_scores(phases: Sequence[Phase]) -> Iterator[Column]:
-    """Those of all phases, which share one leaderboard."""
+    """Those of all phases, which share one leaderboard. Raises UsageError where they disagree on what is better."""
     for name in dict.fromkeys(name for phase in phases for name in phase.scores):
+        better = {phase.better for phase in phases if name in phase.scores}
+        if len(better) > 1:
+            raise UsageError(f"of Score {name} more is better in one phase and less in another; make a bundle of each.")
         needed = all(name in phase.scores for phase in phases)
-        yield Column(key=name, title=f"Score {name}", source=name, digits=3, needed=needed)
+        yield Column(key=name, title=f"Score {name}", source=name, digits=3, rising=better == {"lower"}, needed=needed)
 
 
 def list_metrics(challenge: Challenge, *, photos: bool) -> Iterator[Column]:
@@ -58,6 +61,7 @@ def list_costs(*, timing: bool) -> Iterator[Column]:
     yield Column(
         key="multiply_adds_g", title="Multiply-adds (G)", source="multiply_adds", digits=1, divisor=1e9, rising=True
     )
+    yield Column(key="parameters_k", title="Parameters (k)", source="parameters", digits=1, divisor=1e3, rising=True)
 
 
 def name_apart(columns: Sequence[Column]) -> tuple[Column, ...]:

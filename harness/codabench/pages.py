@@ -13,6 +13,7 @@ from harness.codabench.columns import MOS
 from harness.codabench.competition import TIME_LIMIT_S, Competition
 from harness.codabench.program import name_image
 from harness.codabench.reference import name_challenge
+from harness.metrics import get_metric
 from harness.metrics.profiles import find_profile
 from harness.render.cells import escape, head_metric
 
@@ -67,6 +68,7 @@ def describe(competition: Competition) -> dict[str, Any]:
         "spans": competition.spans,
         "columns": competition.columns,
         "metrics": metrics,
+        "bounds": {m.name: "least" if get_metric(m.name).higher_is_better else "most" for m in challenge.metrics},
         "estimated": any(column.source == MOS for column in competition.columns),
         "wishes": competition.wishes,
         "image": competition.wishes.image or name_image(),

@@ -21,7 +21,7 @@ import pandas as pd
 
 from harness.archive import encode_record, read_records
 from harness.boards import Board, build_boards
-from harness.challenge import Challenge, read_challenge
+from harness.challenge import Phase, read_challenge
 from harness.codabench.reference import ASSETS, CACHE, CHALLENGE, DATASET
 from harness.codabench.settings import Settings, read_settings
 from harness.errors import (
@@ -34,6 +34,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.files import make_scratch, write_atomically
+from harness.metrics import get_metric
 from harness.records import Record
 from harness.render.detailed import render_detailed
 from harness.submission import MANIFEST, is_regular
@@ -189,23 +190,40 @@ def find_result(records: Sequence[Record], settings: Settings) -> Record:
 
 
 def collect_scores(boards: Sequence[Board], settings: Settings) -> dict[str, float]:
-    """The values of the leaderboard's columns. Raises RecordError where one that a rank needs is missing."""
+    """The values of the leaderboard's columns. Raises SubmissionError where there is no rank."""
     (board,) = [board for board in boards if board.split == settings.split]
     (row,) = board.frame.to_dict("records")
-    return dict(list_values(row, board.challenge, settings))
+    check_qualified(row, board.phase)
+    return dict(list_values(row, settings))
 
 
-def list_values(row: Mapping[Any, Any], challenge: Challenge, settings: Settings) -> Iterator[tuple[str, float]]:
-    """Keys and values as the local leaderboard has them, in the columns' units."""
+def check_qualified(row: Mapping[Any, Any], phase: Phase) -> None:
+    """Raise SubmissionError for one that has no rank by the phase's rules: Codabench ranks whatever has a score."""
+    if row["qualified"]:
+        return
+    for name, bound in phase.qualify.items():
+        least = get_metric(name).higher_is_better
+        if not (row[name] >= bound if least else row[name] <= bound):
+            raise SubmissionError(
+                f"{name} is {row[name]:.4g}, and a place on the leaderboard takes at {'least' if least else 'most'} "
+                f"{bound:g}."
+            )
+
+
+def list_values(row: Mapping[Any, Any], settings: Settings) -> Iterator[tuple[str, float]]:
+    """Keys and values as the local leaderboard has them, in the columns' units. Raises SubmissionError."""
     for column in settings.columns:
         value = row.get(column.source)
         if value is None or pd.isna(value):
             if column.needed:
-                raise RecordError(f"{column.title} of {challenge.name} was not measured; tell the organiser.")
+                raise SubmissionError(
+                    f"{column.title} has no value: something that it is made of is not known of this model; the log "
+                    "and the detailed results say what was measured."
+                )
             continue
         shown = float(value) / column.divisor
         if not abs(shown) < LARGEST:
-            raise RecordError(f"{column.title} is {shown:g}, more than Codabench can hold; tell the organiser.")
+            raise SubmissionError(f"{column.title} is {shown:g}, more than Codabench can hold.")
         yield column.key, shown
 
 
