@@ -46,7 +46,7 @@ def collect_bundle(competition: Competition, scratch: Path) -> dict[str, bytes |
         "logo.png": draw_logo(),
         **render_pages(competition),
         "image/Dockerfile": write_dockerfile(),
-        "image/requirements.txt": list_requirements(),
+        "image/requirements.txt": list_requirements(competition.challenge),
         **{name: write_zip(scratch / name, files) for name, files in archives.items()},
     }
 

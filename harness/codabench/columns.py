@@ -8,6 +8,7 @@ import msgspec
 from harness.challenge import Challenge, Phase
 from harness.codabench.settings import Column
 from harness.errors import UsageError
+from harness.metrics import get_metric
 from harness.render.cells import count_digits, head_metric
 
 LONGEST = 36
@@ -38,13 +39,12 @@ def list_metrics(challenge: Challenge, *, photos: bool) -> Iterator[Column]:
     """The challenge's metrics, as far as the dataset has the images, and what is estimated from them."""
     for metric in challenge.metrics:
         if metric.images == "pairs" or photos:
-            heading = head_metric(metric.name)
             yield Column(
                 key=metric.name,
-                title=heading.removesuffix(RISING).strip(),
+                title=head_metric(metric.name).removesuffix(RISING).strip(),
                 source=metric.name,
                 digits=count_digits(metric.name) + 1,
-                rising=heading.endswith(RISING),
+                rising=not get_metric(metric.name).higher_is_better,
                 needed=True,
             )
     if photos and challenge.mos is not None and any(metric.name == "niqe" for metric in challenge.metrics):

@@ -16,7 +16,7 @@ def collect_kit(competition: Competition) -> dict[str, bytes | Path]:
         "README.md": render("kit.md.j2", competition),
         "make_submission.py": PACKAGE / "codabench" / "sample.py",
         "my_submission/submission.toml": MANIFEST.encode(),
-        "requirements.txt": list_requirements(),
+        "requirements.txt": list_requirements(competition.challenge),
         **place_below("challenge", collect_challenge(competition)),
         **place_below("harness", collect_package()),
     }

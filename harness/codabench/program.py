@@ -1,7 +1,7 @@
 """The scoring program: this package's sources, the versions of what they need, settings, and what starts them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -9,11 +9,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import harness
+from harness.challenge import Challenge
 from harness.codabench.competition import Competition, Span
 from harness.codabench.packing import place_below
 from harness.codabench.reference import name_challenge
 from harness.codabench.settings import FILE, Settings, encode_settings
 from harness.errors import UsageError
+from harness.metrics.bridge import PREFIX
 
 PACKAGE = Path(harness.__file__).parent
 DISTRIBUTION = "efficient-enhancement-harness"
@@ -27,7 +29,7 @@ def collect_program(competition: Competition, span: Span) -> dict[str, bytes | P
         "metadata.yaml": f"command: {COMMAND}\n".encode(),
         "score.py": PACKAGE / "codabench" / "bootstrap.py",
         FILE: encode_settings(describe_settings(competition, span)),
-        "requirements.txt": list_requirements(),
+        "requirements.txt": list_requirements(competition.challenge),
         **place_below("harness", collect_package()),
     }
 
@@ -55,19 +57,22 @@ def collect_package() -> dict[str, bytes | Path]:
     return {path.relative_to(PACKAGE).as_posix(): path for path in paths}
 
 
-def list_requirements() -> bytes:
-    """Exact versions of all packages that this one needs, as they are installed here."""
-    return "".join(f"{name}=={version}\n" for name, version in sorted(set(walk_requirements()))).encode()
+def list_requirements(challenge: Challenge) -> bytes:
+    """Exact versions of all packages that a scoring needs, as they are installed here."""
+    extras = {"iqa"} if any(metric.name.startswith(PREFIX) for metric in challenge.metrics) else set()
+    found = sorted(set(walk_requirements(extras)))
+    return "".join(f"{name}=={version}\n" for name, version in found).encode()
 
 
-def walk_requirements() -> Iterator[tuple[str, str]]:
-    """Name and version of each package that is needed, itself or by another one; no optional extras.
+def walk_requirements(extras: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Name and version of each package that this one needs, itself or by another one; extras: of its own.
 
     Raises UsageError where this package was not installed.
     """
-    waiting, seen = [DISTRIBUTION], {DISTRIBUTION}
+    waiting = [(DISTRIBUTION, frozenset(extras))]
+    seen = set(waiting)
     while waiting:
-        name = waiting.pop()
+        name, asked = waiting.pop()
         try:
             needed = metadata.requires(name) or []
             if name != DISTRIBUTION:
@@ -77,10 +82,16 @@ def walk_requirements() -> Iterator[tuple[str, str]]:
                 f"{name} is not installed, so the versions to score with are not known; pip install {DISTRIBUTION}."
             ) from None
         for requirement in map(Requirement, needed):
-            found = canonicalize_name(requirement.name)
-            if found not in seen and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found = canonicalize_name(requirement.name), frozenset(requirement.extras)
+            if found not in seen and applies(requirement, asked):
                 seen.add(found)
                 waiting.append(found)
+
+
+def applies(requirement: Requirement, extras: Collection[str]) -> bool:
+    """Whether a package is needed on this system, with these extras of the one that names it."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def name_image() -> str:
