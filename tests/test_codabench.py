@@ -23,7 +23,7 @@ from harness.codabench import scoring
 from harness.codabench.bundle import write_bundle
 from harness.codabench.columns import LONGEST, list_board_columns
 from harness.codabench.competition import Wishes, plan_competition
-from harness.codabench.program import list_requirements
+from harness.codabench.program import PACKAGE, list_requirements
 from harness.codabench.sample import build_model
 from harness.codabench.settings import read_settings
 from harness.datasets import open_dataset
@@ -56,6 +56,26 @@ def test_a_bundle_of_one_phase_keeps_the_rules(tmp_path: Path) -> None:
     ]
     assert "See that their licence lets you" in notes[0]
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["b.zip"]  # nothing half made is left
+
+
+def test_the_command_writes_a_bundle_and_says_what_to_know(home: Path, tmp_path: Path) -> None:
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+    options = ["--dataset", "pictures", "--no-timing", "--out", str(tmp_path / "new.zip"), "--start", "2030-01-01"]
+    command = [sys.executable, "-m", "harness", "codabench", "challenge/tiny.toml", *options]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=True)
+    data, image, written = done.stdout.splitlines()
+    assert data.startswith("3 pairs of pictures (split all) are scored. The bundle holds the files")
+    assert "are installed before each scoring" in image
+    assert written == f"Written: {tmp_path / 'new.zip'}"
+    assert find_breaches(tmp_path / "new.zip") == []
+
+
+def test_pictures_that_are_made_when_needed_are_not_in_the_bundle(tmp_path: Path) -> None:
+    competition = plan(tmp_path, dataset="embedded", timing=False)
+    notes = write_bundle(competition, tmp_path / "bundle.zip")
+    assert "no file of them is in the bundle" in notes[0]
+    reference = Worker(tmp_path / "app", tmp_path / "bundle.zip").app / "input" / "ref"
+    assert [path.name for path in reference.iterdir()] == ["challenge"]
 
 
 def test_phases_follow_one_another(home: Path) -> None:

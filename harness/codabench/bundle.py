@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from harness.assets import PRISTINE_MAT
 from harness.codabench.competition import Competition
 from harness.codabench.kit import collect_kit
 from harness.codabench.packing import Files, write_zip
@@ -69,7 +70,7 @@ def describe_data(competition: Competition) -> str:
     pairs = f"{competition.pair_count} pairs of {dataset.name} (split {competition.split}) are scored"
     if not competition.wishes.with_data:
         return f"{pairs}; the files are not in the bundle: docs/codabench.md says where the worker takes them from."
-    if competition.folder is None and not competition.store.found:
+    if competition.folder is None and not set(competition.store.found) - {PRISTINE_MAT}:
         return f"{pairs}; they are made when they are needed, and no file of them is in the bundle."
     return (
         f"{pairs}. The bundle holds the files: with the upload you hand them to Codabench, which gives them to the "

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import AssetsDir, DatasetName, read_name, read_path
+from harness.commands.options import AssetsDir, read_name, read_path
 from harness.screen import out
 
 
@@ -24,7 +24,10 @@ def codabench(
         Path | None,
         typer.Option("--out", help="The bundle; by default CHALLENGE.zip.", parser=read_path, metavar="FILE"),
     ] = None,
-    dataset: DatasetName = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="A dataset's name, or a folder; by default the challenge's own.", parser=read_name),
+    ] = None,
     phases: Annotated[
         list[str] | None,
         typer.Option("--phase", help="A phase of the challenge; several become phases one after the other."),
