@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from harness import __version__
-from harness.codabench.columns import MOS
+from harness.codabench.columns import MOS, RISING
 from harness.codabench.competition import TIME_LIMIT_S, Competition
 from harness.codabench.program import name_image
 from harness.codabench.reference import name_challenge
@@ -68,13 +68,18 @@ def describe(competition: Competition) -> dict[str, Any]:
         "spans": competition.spans,
         "columns": competition.columns,
         "metrics": metrics,
-        "bounds": {m.name: "least" if get_metric(m.name).higher_is_better else "most" for m in challenge.metrics},
+        "bounds": {metric.name: describe_bound(metric.name) for metric in challenge.metrics},
         "estimated": any(column.source == MOS for column in competition.columns),
         "wishes": competition.wishes,
         "image": competition.wishes.image or name_image(),
         "time_limit_s": TIME_LIMIT_S,
         "pages": PAGES,
     }
+
+
+def describe_bound(name: str) -> str:
+    """How a metric bounds what is ranked: 'PSNR (dB) of at least'."""
+    return f"{head_metric(name).removesuffix(RISING).strip()} of at {'least' if get_metric(name).higher_is_better else 'most'}"
 
 
 def draw_logo() -> bytes:
