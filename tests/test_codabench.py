@@ -177,6 +177,23 @@ def test_files_that_are_left_out_are_taken_from_the_worker(tmp_path: Path) -> No
 
 
 @pytest.mark.assets
+def test_the_bundle_of_a_challenge_of_another_kind_says_what_it_asks_for(tmp_path: Path) -> None:
+    """Larger outputs, scores of which less is better, and a PSNR that qualifies."""
+    competition = plan_competition("ntire_esr", Wishes(start=START), open_store(), on_progress=tiny.ignore)
+    write_bundle(competition, tmp_path / "bundle.zip")
+    assert find_breaches(tmp_path / "bundle.zip") == []
+    first = read_yaml(tmp_path / "bundle.zip")["leaderboards"][0]["columns"][0]
+    assert (first["key"], first["sorting"]) == ("Final", "asc")
+    with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
+        evaluation = archive.read("pages/evaluation.md").decode()
+        submit = archive.read("pages/submit.md").decode()
+    assert "takes PSNR (dB) of at least 31.05" in evaluation
+    assert "MOS" not in evaluation
+    assert "4 times as wide and high" in submit
+    assert "make_submission.py my_submission 4" in submit
+
+
+@pytest.mark.assets
 def test_the_bundle_of_the_real_challenge_holds_all_that_it_needs(tmp_path: Path) -> None:
     wishes = Wishes(phases=("validation", "test"), start=START)
     competition = plan_competition("pirm2018b", wishes, open_store(), on_progress=tiny.ignore)

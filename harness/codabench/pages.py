@@ -79,7 +79,8 @@ def describe(competition: Competition) -> dict[str, Any]:
 
 def describe_bound(name: str) -> str:
     """How a metric bounds what is ranked: 'PSNR (dB) of at least'."""
-    return f"{head_metric(name).removesuffix(RISING).strip()} of at {'least' if get_metric(name).higher_is_better else 'most'}"
+    side = "least" if get_metric(name).higher_is_better else "most"
+    return f"{head_metric(name).removesuffix(RISING).strip()} of at {side}"
 
 
 def draw_logo() -> bytes:

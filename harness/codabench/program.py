@@ -104,6 +104,9 @@ def write_dockerfile() -> bytes:
     return (
         f"# docker build -t NAME/IMAGE:1 . && docker push NAME/IMAGE:1, beside requirements.txt\n"
         f"FROM {name_image()}\n"
+        "# the isolation of models needs it\n"
+        "RUN apt-get update && apt-get install --yes --no-install-recommends libseccomp2 "
+        "&& rm -rf /var/lib/apt/lists/*\n"
         "COPY requirements.txt /requirements.txt\n"
         "RUN python -m pip install --no-cache-dir --requirement /requirements.txt\n"
     ).encode()
