@@ -18,6 +18,7 @@ from harness.commands.images import fit_mos_pairs, metric
 from harness.commands.reports import export, leaderboard, score, tables
 from harness.commands.run import run
 from harness.commands.telling import say_error
+from harness.commands.templates import new_submission, schema
 from harness.errors import HarnessError
 from harness.files import remove_scratch
 from harness.run_report import RunReport
@@ -36,6 +37,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "score": score,
     "fetch": fetch,
     "list": list_known,
+    "new-submission": new_submission,
+    "schema": schema,
 }
 """In the order of the help."""
 FULL = (errno.ENOSPC, errno.EDQUOT)

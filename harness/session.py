@@ -47,7 +47,10 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
         if not paths:
-            raise UsageError(f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}.")
+            raise UsageError(
+                f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}, "
+                "or start one with `harness new-submission NAME`."
+            )
     folders: dict[str, SubmissionFolder] = {}
     faults: dict[Path, HarnessError] = {}
     for path in paths:

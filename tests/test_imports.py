@@ -22,7 +22,7 @@ LAYERS = (
     "fingerprint evaluate boards findings regression published render gallery",
     "assessment",
     "job",
-    "admission audit calibration quality executor contact_sheet",
+    "admission audit calibration quality executor contact_sheet schema template",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
     "environment submission archive tolerances showcase",
     "flags",

@@ -1,0 +1,42 @@
+"""Files to start from, and what an editor can know of them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands.options import read_name, read_path
+from harness.screen import out
+
+
+def new_submission(
+    name: Annotated[str, typer.Argument(help="The submission's name.", parser=read_name, metavar="NAME")],
+    runtime: Annotated[
+        str, typer.Option(help="The model's format: onnx, torchscript, pt2.", parser=read_name)
+    ] = "onnx",
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where the submission's folder goes.", parser=read_path, metavar="DIR")
+    ] = Path("submissions"),
+) -> None:
+    """Write the commented submission.toml of a new submission; the model is then all that is missing."""
+    from harness.submission import MANIFEST
+    from harness.template import write_submission
+
+    written = write_submission(name, folder, runtime=runtime)
+    out.print(
+        f"Written: {written.path / MANIFEST}",
+        f"Say there what the model was trained on, and put it beside as {written.model_path.name}; then:",
+        f"  harness validate {written.path}",
+        f"  harness run {written.path}",
+        sep="\n",
+        markup=False,
+    )
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(help="submission, challenge or record.", metavar="KIND")],
+) -> None:
+    """Print the JSON schema of submission.toml, of a challenge's TOML file or of a record, for editors."""
+    from harness.schema import render_schema
+
+    out.print(render_schema(kind).removesuffix("\n"), markup=False)
