@@ -38,12 +38,23 @@ def list_named(nav: Any) -> Iterator[str]:
 
 def describe_commands() -> str:
     """Every command with its options, as its help has them."""
-    command = [sys.executable, "-m", "typer", "harness.cli", "utils", "docs", "--name", "harness", "--title", "Commands"]
+    command = [
+        sys.executable,
+        "-m",
+        "typer",
+        "harness.cli",
+        "utils",
+        "docs",
+        "--name",
+        "harness",
+        "--title",
+        "Commands",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+", "", done.stdout)  # their first words, cut off
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Leave of a link to a file of the repository that is no part of the site only its words."""
 
     def keep_inside(link: re.Match[str]) -> str:
