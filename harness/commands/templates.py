@@ -33,6 +33,36 @@ def new_submission(
     )
 
 
+def new_challenge(
+    name: Annotated[str, typer.Argument(help="The challenge's name.", parser=read_name, metavar="NAME")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="A folder with source/, target/ and perhaps photos/, or a known dataset.",
+            parser=read_name,
+            metavar="NAME",
+        ),
+    ] = "embedded",
+    scale: Annotated[
+        int, typer.Option(min=1, max=16, help="An output is so many times as wide and high as its input.")
+    ] = 1,
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where the challenge's file goes.", parser=read_path, metavar="DIR")
+    ] = Path(),
+) -> None:
+    """Write the commented NAME.toml of a new challenge: dataset, limits, metrics, and score formulas to edit."""
+    from harness.template import write_challenge
+
+    path, pictures = write_challenge(name, folder, dataset=dataset, scale=scale)
+    out.print(f"Written: {path}", markup=False)
+    if pictures.photo_size is None:
+        out.print(
+            f"{dataset} has no photos/: time and memory are measured on photos of one size, so put some there.",
+            markup=False,
+        )
+    out.print(f"Edit the formulas at its end; then:\n  harness run --challenge {path} DIR", markup=False)
+
+
 def schema(
     kind: Annotated[str, typer.Argument(help="submission, challenge or record.", metavar="KIND")],
 ) -> None:
