@@ -71,7 +71,7 @@ class Pictures:
 def write_challenge(name: str, folder: Path, *, dataset: str, scale: int) -> tuple[Path, Pictures]:
     """Write folder/name.toml, a challenge on a dataset; its path, and what was found of the dataset.
 
-    Raises UsageError for a name that cannot be, where a file is there already, and for a scale that the embedded dataset
+    Raises UsageError for a name that cannot be, where a file is there already, and for a scale that `embedded`
     does not have; DataError for a folder that is no dataset of this scale.
     """
     path = folder / f"{name}.toml"
