@@ -39,6 +39,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "ranked on pairs of that split."
         ),
     ]
+    challenge: Annotated[
+        str,
+        msgspec.Meta(description="The one that takes it where no folder is named; it may be run in any other."),
+    ] = "pirm2018b"
     authors: Annotated[tuple[str, ...], msgspec.Meta(description="Who made the model.")] = ()
     paper_url: Annotated[str, msgspec.Meta(description="Where the model is described.")] = ""
     runtime: Annotated[
@@ -139,7 +143,10 @@ def check_names(manifest: Manifest, manifest_path: Path) -> None:
 def check_texts(manifest: Manifest, manifest_path: Path) -> None:
     """Reports and sentences show these texts, each on one line: no line breaks, nothing that a terminal obeys."""
     texts = [("authors", author) for author in manifest.authors]
-    texts += [(key, getattr(manifest, key)) for key in ("title", "trained_on", "paper_url", "model_file", "weights")]
+    texts += [
+        (key, getattr(manifest, key))
+        for key in ("title", "trained_on", "challenge", "paper_url", "model_file", "weights")
+    ]
     for key, text in texts:
         if any(unicodedata.category(letter) in UNSHOWABLE for letter in text):
             raise SubmissionError(f"{manifest_path}: {key} {quote(text)!r} holds a control character; remove it.")

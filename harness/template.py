@@ -31,18 +31,18 @@ OTHER_SCORES = """\
 # C = "psnr - 10*max(time/33 - 1, 0)"     # quality, with a price on what is slower than 30 images a second"""
 
 
-def write_submission(name: str, folder: Path, *, runtime: str) -> SubmissionFolder:
+def write_submission(name: str, folder: Path, *, runtime: str, challenge: str = "pirm2018b") -> SubmissionFolder:
     """Write the manifest of a new submission into folder/name, which comes back; the model is all that it lacks.
 
-    Raises UsageError for a name or runtime that cannot be, and where a manifest is there already.
+    challenge: the name of the one that it is made for. Raises UsageError for a name or runtime that cannot be, and where a manifest is there already.
     """
     path = folder / name / MANIFEST
     check_name(name, path)
-    write_template(path, render_submission(name, runtime))
+    write_template(path, render_submission(name, runtime, challenge))
     return read_submission(path.parent)
 
 
-def render_submission(name: str, runtime: str) -> str:
+def render_submission(name: str, runtime: str, challenge: str) -> str:
     """The text of a manifest: it holds, with what the entrant alone knows left to be said."""
     known = list_runtimes()
     if runtime not in known:
@@ -53,6 +53,7 @@ def render_submission(name: str, runtime: str) -> str:
         runtime=runtime,
         runtimes=", ".join(known),
         programs=", ".join(CODE),
+        challenge=quote_toml(challenge),
         model_file=MODEL_FILES.get(runtime, "model"),
     )
     decode_manifest(text, Path(MANIFEST))

@@ -28,8 +28,13 @@ def test_a_new_submission_lacks_its_model_alone(tmp_path: Path, runtime: str) ->
     written = write_submission("my_net", tmp_path / "submissions", runtime=runtime)
     assert written.path == tmp_path / "submissions" / "my_net"
     assert read_submission(written.path) == written
-    assert (written.name, written.manifest.runtime) == ("my_net", runtime)
+    assert (written.name, written.manifest.runtime, written.manifest.challenge) == ("my_net", runtime, "pirm2018b")
     assert [path.name for path in written.path.iterdir()] == [MANIFEST]
+
+
+def test_a_new_submission_is_made_for_its_challenge(tmp_path: Path) -> None:
+    written = write_submission("my_net", tmp_path, runtime="onnx", challenge='a "challenge"')
+    assert written.manifest.challenge == 'a "challenge"'
 
 
 def test_each_format_has_a_file_of_its_own(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import read_name, read_path
+from harness.commands.options import ChallengeName, read_name, read_path
 from harness.screen import out
 
 
@@ -14,20 +14,24 @@ def new_submission(
     runtime: Annotated[
         str, typer.Option(help="The model's format: onnx, torchscript, pt2.", parser=read_name)
     ] = "onnx",
+    challenge: ChallengeName = "pirm2018b",
     folder: Annotated[
         Path, typer.Option("--dir", help="Where the submission's folder goes.", parser=read_path, metavar="DIR")
     ] = Path("submissions"),
 ) -> None:
     """Write the commented submission.toml of a new submission; the model is then all that is missing."""
+    from harness.challenge import read_challenge
     from harness.submission import MANIFEST
     from harness.template import write_submission
 
-    written = write_submission(name, folder, runtime=runtime)
+    rules = read_challenge(challenge)
+    written = write_submission(name, folder, runtime=runtime, challenge=rules.name)
+    named = "" if challenge == "pirm2018b" else f" --challenge {challenge}"
     out.print(
         f"Written: {written.path / MANIFEST}",
         f"Say there what the model was trained on, and put it beside as {written.model_path.name}; then:",
-        f"  harness validate {written.path}",
-        f"  harness run {written.path}",
+        f"  harness validate {written.path}{named}",
+        f"  harness run {written.path}{named}",
         sep="\n",
         markup=False,
     )
@@ -60,7 +64,13 @@ def new_challenge(
             f"{dataset} has no photos/: time and memory are measured on photos of one size, so put some there.",
             markup=False,
         )
-    out.print(f"Edit the formulas at its end; then:\n  harness run --challenge {path} DIR", markup=False)
+    out.print(
+        "Edit the formulas at its end; then:",
+        f"  harness new-submission NAME --challenge {path}",
+        f"  harness run --challenge {path}",
+        sep="\n",
+        markup=False,
+    )
 
 
 def schema(

@@ -36,12 +36,12 @@ def test_a_submission_is_ranked_by_a_formula_of_one_s_own(newcomer: Place) -> No
     assert "no photos" not in said
     challenge = newcomer.folder / "my.toml"
     edit(challenge, "4*(psnr - 21) + 100*(ms_ssim - 0.9) + 2*min(baseline_time/time, 4)", FORMULA)
-    said = newcomer.succeed("new-submission", "mine").stdout
+    said = newcomer.succeed("new-submission", "mine", "--challenge", "my.toml").stdout
     assert said.startswith("Written: submissions/mine/submission.toml\n")
     models.save(models.brighten(), newcomer.folder / "submissions" / "mine" / "model.onnx")
     newcomer.succeed("validate", "submissions/mine", "--challenge", "my.toml")
     options = ("--challenge", "my.toml", "--budget", "1", "--no-images")
-    shown = newcomer.succeed("run", "submissions/mine", *options).stdout
+    shown = newcomer.succeed("run", *options).stdout
     record = read_record(newcomer.folder / "reports" / "records" / "my_pairs" / "mine.json")
     (board,) = build_boards([record], read_challenge(challenge))
     row = board.frame.iloc[0]
