@@ -23,6 +23,8 @@ MODEL_FILES = {"onnx": "model.onnx", "torchscript": "model.pt", "pt2": "model.pt
 CHALLENGE = "challenge.toml"
 PHOTO_SIZE = (1280, 720)
 """Of the photos of the datasets that have a name, and where there are none yet."""
+BASELINES = {1: ("SRCNN", "srcnn.onnx"), 4: ("SPAN", "span.onnx")}
+"""Label and file of the package's models that time is compared with, by scale."""
 UNTIMED = "# The dataset has no photos/ yet: there is no time, and no score by a formula that names it.\n"
 TIMED_SCORE = 'A = "4*(psnr - 21) + 100*(ms_ssim - 0.9) + 2*min(baseline_time/time, 4)"\n'
 UNTIMED_SCORE = 'A = "4*(psnr - 21) + 100*(ms_ssim - 0.9)"\n'
@@ -34,7 +36,8 @@ OTHER_SCORES = """\
 def write_submission(name: str, folder: Path, *, runtime: str, challenge: str = "pirm2018b") -> SubmissionFolder:
     """Write the manifest of a new submission into folder/name, which comes back; the model is all that it lacks.
 
-    challenge: the name of the one that it is made for. Raises UsageError for a name or runtime that cannot be, and where a manifest is there already.
+    challenge: the name of the one that it is made for.
+    Raises UsageError for a name or runtime that cannot be, and where a manifest is there already.
     """
     path = folder / name / MANIFEST
     check_name(name, path)
@@ -105,12 +108,15 @@ def render_challenge(name: str, pictures: Pictures) -> str:
     """The text of a challenge's file, in which every key has its comment."""
     width_px, height_px = pictures.photo_size or PHOTO_SIZE
     scores = TIMED_SCORE if pictures.photo_size else UNTIMED + UNTIMED_SCORE
+    label, model = BASELINES.get(pictures.scale, BASELINES[1])
     return fill_template(
         CHALLENGE,
         name=name,
         known=", ".join(KNOWN),
         dataset=quote_toml(pictures.dataset),
         scale=str(pictures.scale),
+        label=label,
+        model=model,
         width_px=str(width_px),
         height_px=str(height_px),
         scores=scores + OTHER_SCORES,

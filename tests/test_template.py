@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import msgspec
+import numpy as np
 import pytest
 import tiny
 
@@ -118,12 +119,6 @@ def test_a_new_challenge_holds_as_it_is(tmp_path: Path, dataset: str) -> None:
     assert "time" in next(iter(read.phases["validation"].scores.values()))
 
 
-def test_the_baseline_of_a_new_challenge_is_the_package_s(tmp_path: Path) -> None:
-    path, _ = write_challenge("my", tmp_path, dataset="embedded", scale=1)
-    assert read_challenge(path).baseline.model == PACKAGED / "srcnn.onnx"
-    assert read_challenge(path).baseline.model.is_file()
-
-
 @pytest.mark.parametrize("folder", [Path(), Path("challenges/deep")], ids=["beside", "elsewhere"])
 def test_a_folder_of_pairs_is_named_by_its_path_from_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
@@ -146,11 +141,19 @@ def test_without_photos_no_formula_names_time(tmp_path: Path) -> None:
     assert "has no photos/ yet" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(("scale", "baseline"), [(1, "srcnn.onnx"), (2, "srcnn.onnx"), (4, "span.onnx")])
+def test_the_baseline_of_a_new_challenge_is_the_package_s(tmp_path: Path, scale: int, baseline: str) -> None:
+    random = np.random.default_rng(1)
+    for side, pixels in (("source", 10), ("target", 10 * scale)):
+        tiny.save_picture(tmp_path / "pairs" / side / "a.png", tiny.paint(random, pixels, pixels))
+    path, _ = write_challenge("my", tmp_path, dataset=str(tmp_path / "pairs"), scale=scale)
+    assert read_challenge(path).baseline.model == PACKAGED / baseline
+    assert (PACKAGED / baseline).is_file()
+
+
 def test_larger_targets_have_a_scale(tmp_path: Path) -> None:
     for side, pixels in (("source", 20), ("target", 40)):
-        tiny.save_picture(
-            tmp_path / "pairs" / side / "a.png", tiny.paint(tiny.np.random.default_rng(1), pixels, pixels)
-        )
+        tiny.save_picture(tmp_path / "pairs" / side / "a.png", tiny.paint(np.random.default_rng(1), pixels, pixels))
     path, _ = write_challenge("my", tmp_path, dataset=str(tmp_path / "pairs"), scale=2)
     assert read_challenge(path).scale == 2
     with pytest.raises(DataError, match="a target has to be 3 times as wide and high"):
@@ -193,7 +196,7 @@ def test_all_that_may_be_left_out_holds_too(tmp_path: Path) -> None:
     read = read_challenge(path)
     assert read.mos is not None
     assert (read.stand_in, len(read.metrics), len(read.phases["validation"].scores)) == ("embedded", 3, 3)
-    assert (read.phases["validation"].qualify, read.baseline.rows) == ({"psnr": 20.0}, ("SRCNN", "srcnn"))
+    assert (read.phases["validation"].qualify, read.baseline.rows) == ({"psnr": 20.0}, ("SRCNN",))
     assert read.cost is not None
     jsonschema.validate(msgspec.toml.decode(whole), json.loads(render_schema("challenge")))
 
