@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from harness.cli import COMMANDS
+
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "measurement.md"
 
@@ -15,3 +17,11 @@ def test_every_test_that_the_page_names_is_there() -> None:
     assert {name for name in names if f"def {name}(" not in sources} == set()
     files = set(re.findall(r"`(test_\w+\.py)`", text))
     assert {name for name in files if not (TESTS / name).exists()} == set()
+
+
+def test_every_command_that_the_pages_name_is_there() -> None:
+    pages = [TESTS.parent / "README.md", *(TESTS.parent / "docs").rglob("*.md")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in pages)
+    named = set(re.findall(r"(?:^ {4}|^\$ |`|run: )harness ([a-z][a-z-]+)", text, re.MULTILINE))
+    assert len(named) > 10
+    assert named - set(COMMANDS) == set()
