@@ -12,7 +12,7 @@ from harness.archive import read_record
 from harness.boards import build_boards
 from harness.challenge import read_challenge
 
-FORMULA = "2**(2*psnr) / (1e10*time)"
+FORMULA = "2**(2*psnr) / (1e18*time)"
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_submission_is_ranked_by_a_formula_of_one_s_own(newcomer: Place) -> No
     record = read_record(newcomer.folder / "reports" / "records" / "my_pairs" / "mine.json")
     (board,) = build_boards([record], read_challenge(challenge))
     row = board.frame.iloc[0]
-    assert row["A"] == pytest.approx(2 ** (2 * row["psnr"]) / (1e10 * row["time"]))
+    assert row["A"] == pytest.approx(2 ** (2 * row["psnr"]) / (1e18 * row["time"]))
     assert row["rank"] == 1
     page = (newcomer.folder / "reports" / "leaderboard.md").read_text(encoding="utf-8")
     assert f"Score A = `{FORMULA}`" in page
