@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.records import Environment
 
-PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
-"""Those whose version can change a digit or a time."""
+PACKAGE = "efficient-enhancement-harness"
+PACKAGES = (PACKAGE, "numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
+"""Those whose version can change a digit or a time; an installed harness has no commit, but a version."""
 CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 

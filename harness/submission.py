@@ -22,27 +22,48 @@ NEWEST_OPSET = 28  # that ONNX Runtime 1.32 runs; older ones refuse the newest a
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys of submission.toml.
+    """The keys of submission.toml. Each says what it means where an editor shows it (`harness schema submission`)."""
 
-    layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
-    words what else the model has seen: it is never ranked on pairs of that split. challenge names the one that takes it
-    where no folder is named; it may be run in any other. weights tells how to get the model
-    file where the folder comes without it. A model that draws random numbers declares a seed, from which they start
-    anew in every run, or draws, the number of outputs for each image whose values are averaged.
-    """
-
-    name: str
-    title: str
-    trained_on: str
-    challenge: str = "pirm2018b"
-    authors: tuple[str, ...] = ()
-    paper_url: str = ""
-    runtime: Literal["onnx", "torchscript", "pt2"] = "onnx"
-    model_file: str = "model.onnx"
-    layout: Layout | None = None
-    weights: str = ""
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
-    draws: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            description="Names the record: letters, digits, '_', '-' and '.', not first a dot.",
+            extra_json_schema={"pattern": r"^(?!\.)(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,64}$"},
+        ),
+    ]
+    title: Annotated[str, msgspec.Meta(description="As leaderboards show it.")]
+    trained_on: Annotated[
+        str,
+        msgspec.Meta(
+            description="What the model has seen, in words, or a dataset's split ('pirm2018b/train'): it is never "
+            "ranked on pairs of that split."
+        ),
+    ]
+    challenge: Annotated[
+        str,
+        msgspec.Meta(description="The one that takes it where no folder is named; it may be run in any other."),
+    ] = "pirm2018b"
+    authors: Annotated[tuple[str, ...], msgspec.Meta(description="Who made the model.")] = ()
+    paper_url: Annotated[str, msgspec.Meta(description="Where the model is described.")] = ""
+    runtime: Annotated[
+        Literal["onnx", "torchscript", "pt2"],
+        msgspec.Meta(description="The model's format. torchscript and pt2 are programs: they need --allow-code."),
+    ] = "onnx"
+    model_file: Annotated[str, msgspec.Meta(description="The model, a file beside this one.")] = "model.onnx"
+    layout: Annotated[
+        Layout | None, msgspec.Meta(description="The order of axes; read off the graph when left out.")
+    ] = None
+    weights: Annotated[
+        str, msgspec.Meta(description="How to get the model file, where the folder comes without it.")
+    ] = ""
+    seed: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None,
+        msgspec.Meta(description="Random numbers start anew from it in every run, so that outputs repeat."),
+    ] = None
+    draws: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=100, description="So many outputs of each image are made, and their values averaged."),
+    ] = 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,9 @@ def read_submission(path: Path) -> SubmissionFolder:
         raise SubmissionError(f"{path} is no folder; name a folder that holds {MANIFEST} and the model.")
     manifest_path = path / MANIFEST
     if not is_regular(manifest_path):
-        raise SubmissionError(f"{path} has no {MANIFEST} as a regular file; the README shows one to start from.")
+        raise SubmissionError(
+            f"{path} has no {MANIFEST} as a regular file; `harness new-submission` writes one to start from."
+        )
     try:
         text = read_text(manifest_path)
     except OSError as error:

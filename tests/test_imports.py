@@ -24,6 +24,7 @@ LAYERS = (
     "assessment",
     "job",
     "admission audit calibration quality executor contact_sheet",
+    "schema template",
     "datasets",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
     "environment submission archive tolerances showcase",

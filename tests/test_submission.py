@@ -55,7 +55,9 @@ def test_a_manifest_is_read_with_its_defaults(tmp_path: Path) -> None:
 def test_a_missing_folder_and_a_missing_manifest_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=r"nowhere is no folder; name a folder that holds submission\.toml"):
         read_submission(tmp_path / "nowhere")
-    with pytest.raises(SubmissionError, match=r"has no submission\.toml as a regular file; the README shows one"):
+    with pytest.raises(
+        SubmissionError, match=r"has no submission\.toml as a regular file; `harness new-submission` writes one"
+    ):
         read_submission(tmp_path)
 
 
