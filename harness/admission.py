@@ -1,7 +1,8 @@
 """What can be said of a submission before its model runs: the split that may judge it, the static checks, its cost."""
 
 from harness.challenge import Challenge
-from harness.dataset import PIRM2018B_SPLITS, Dataset
+from harness.dataset import Dataset
+from harness.datasets import find_splits
 from harness.errors import ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
 from harness.protocol import Count, Layout
@@ -33,10 +34,11 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
 
 
 def check_trained_on(manifest: Manifest) -> None:
-    """Raise SubmissionError for an unknown split of a dataset that everyone has."""
+    """Raise SubmissionError for an unknown split of a dataset that has a name."""
     dataset, _, split = manifest.trained_on.partition("/")
-    if dataset == "pirm2018b" and split not in PIRM2018B_SPLITS:
-        known = ", ".join(f"{dataset}/{name}" for name in PIRM2018B_SPLITS)
+    splits = find_splits(dataset)
+    if splits and split not in splits:
+        known = ", ".join(f"{dataset}/{name}" for name in splits)
         raise SubmissionError(f"trained_on {manifest.trained_on!r} names no split of the dataset; it has {known}.")
 
 

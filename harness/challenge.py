@@ -1,8 +1,9 @@
 """A challenge as data: dataset, baseline, limits, metrics and the score formulas of each phase, read from TOML."""
 
 import re
+import types
 import typing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -36,8 +37,8 @@ class Baseline(_Part, frozen=True):
     rows: tuple[Text, ...]
 
 
-class Speed(_Part, frozen=True):
-    """The size at which time and memory are measured."""
+class Size(_Part, frozen=True):
+    """Of a model's input."""
 
     width_px: PositiveInt
     height_px: PositiveInt
@@ -96,20 +97,38 @@ class Phase(_Part, frozen=True):
     scores: Annotated[dict[Text, Text], msgspec.Meta(min_length=1)]
 
 
-class Challenge(_Part, frozen=True):
-    """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as."""
+class Challenge(_Part, frozen=True, kw_only=True):
+    """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as.
+
+    dataset: the name of one that the package knows, or the path of a folder with source/ and target/. stand_in: another
+    one for where its files cannot be had. scale: an output is so many times as wide and high as its input. speed: the
+    size at which time and memory are measured; cost: that at which multiply-adds are counted, if it is another one.
+    """
 
     name: Text
     title: Text
-    url: Text
+    url: str = ""
     dataset: Text
+    stand_in: str = ""
+    scale: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     infinite_psnr_db: Annotated[float, msgspec.Meta(gt=0, le=200)]
     baseline: Baseline
-    speed: Speed
+    speed: Size
+    cost: Size | None = None
     limits: Limits
     metrics: Annotated[tuple[ChallengeMetric, ...], msgspec.Meta(min_length=1)]
-    mos: MosCalibration
+    mos: MosCalibration | None = None
     phases: Annotated[dict[Text, Phase], msgspec.Meta(min_length=1)]
+
+    @property
+    def dataset_name(self) -> str:
+        """What the dataset is called in records and reports."""
+        return PurePosixPath(self.dataset).name
+
+    @property
+    def counted_size(self) -> Size:
+        """The size at which multiply-adds are counted."""
+        return self.cost or self.speed
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
@@ -130,6 +149,9 @@ def read_challenge(name_or_path: str | Path) -> Challenge:
     """
     path = _find_file(name_or_path)
     table = _read_table(path)
+    match table.get("dataset"):
+        case str(name) if name and (folder := path.parent / name).is_dir():
+            table["dataset"] = str(folder.resolve())
     match table.get("mos"):
         case {"calibration": str(name), **others} if name and not others:
             table["mos"] = msgspec.to_builtins(read_calibration(path.parent / name))
@@ -224,6 +246,9 @@ def _list_keys(kind: Any, parts: list[str], *, required: bool = False) -> list[s
     """Keys of the table at `parts`, or the required ones; an index or '*' steps into a tuple or a mapping."""
     for part in parts:
         origin = typing.get_origin(kind)
+        if origin is types.UnionType:  # a table that may be missing
+            kind = next(option for option in typing.get_args(kind) if option is not type(None))
+            origin = typing.get_origin(kind)
         if origin is None:
             kind = typing.get_type_hints(kind)[part]
         else:

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from harness.archive import write_bytes
-from harness.dataset import Dataset, Image, open_embedded
+from harness.dataset import Dataset, Image
+from harness.datasets import embedded
 from harness.errors import DisturbedError, HarnessError, SubmissionError
 from harness.job import Evaluation, Job
 from harness.metrics.profiles import quantize
@@ -77,7 +78,7 @@ def keep_images(
     try:
         faults += keep_showcase(folders, evaluation, reports_dir, on_progress=on_progress)
         if evaluation.dataset.name != FREE:
-            free = dataclasses.replace(evaluation, dataset=open_embedded())
+            free = dataclasses.replace(evaluation, dataset=embedded.open_dataset())
             faults += keep_showcase(folders, free, reports_dir, on_progress=on_progress)
     except (HarnessError, OSError) as error:
         faults.append(f"Pictures are not up to date: {error}")

@@ -28,7 +28,7 @@ def choose_dataset(reports_dir: Path, dataset: str | None, challenge: Challenge)
     if dataset in known:
         return dataset
     if dataset is None and known:
-        return challenge.dataset if challenge.dataset in known else known[0]
+        return challenge.dataset_name if challenge.dataset_name in known else known[0]
     raise RecordError(
         f"{reports_dir / 'records'} has no records of {dataset or 'any dataset'} for the challenge {challenge.name}; "
         "`python -m harness run` makes them."

@@ -13,7 +13,8 @@ import psutil
 from harness.admission import check_trained_on, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
-from harness.dataset import Dataset, open_dataset, read_image
+from harness.dataset import Dataset, read_image
+from harness.datasets import open_first
 from harness.environment import count_cpus
 from harness.errors import (
     DataError,
@@ -78,8 +79,9 @@ def prepare_evaluation(
     challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
 ) -> tuple[Evaluation, list[str]]:
     """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
-    dataset = open_dataset(
-        dataset_name, store, lambda done, total: on_progress(Step("fetching the dataset", done, total))
+    names = [dataset_name] if dataset_name else [name for name in (challenge.dataset, challenge.stand_in) if name]
+    dataset = open_first(
+        names, store, lambda done, total: on_progress(Step("fetching the dataset", done, total)), scale=challenge.scale
     )
     metrics, missing = bind_metrics(challenge, store)
     threads = options.threads or count_cores()
