@@ -33,8 +33,8 @@ def open_dataset(store: AssetStore, on_progress: Progress | None = None) -> Data
     load_photo = Keeper[Image](partial(_load_photo, photos))
     return Dataset(
         name="pirm2018a",
-        note="The five photos (DIV2K) that PIRM 2018 gives for its track on super-resolution, reduced by 4 and enlarged "
-        "again by bicubic interpolation, and four that are timed, treated likewise.",
+        note="The five photos (DIV2K) that PIRM 2018 gives for its track on super-resolution, reduced by 4 and "
+        "enlarged again by bicubic interpolation, and four that are timed, treated likewise.",
         sha256=_compute_checksum(targets, load_pair, load_photo),
         splits=SPLITS,
         photos=PHOTO_NAMES,
