@@ -4,8 +4,8 @@ Those of the track on super-resolution go to submissions/pirm2018a/NAME/model.on
 
 The published weights belong to their authors, so neither they nor the files built from them are in this repository.
 What was trained here is built from reference/weights/NAME.safetensors, which `reference.train` wrote.
-NAME `speed-baseline` writes SRCNN with random weights to harness/challenges/srcnn.onnx, which is in the repository:
-times are measured against it, also where the published weights cannot be had.
+NAME `speed-srcnn` and `speed-span` write these networks with random weights to harness/challenges, where they are in
+the repository: times are measured against them, also where the published weights cannot be had.
 """
 
 import argparse
@@ -23,12 +23,13 @@ from torch import nn
 
 from harness.assets import COMMITS, AssetStore, open_store
 from harness.errors import DataError
-from reference.baselines import load_resnet, load_srcnn, make_random_srcnn
+from reference.baselines import SRCNN, fill_randomly, load_resnet, load_srcnn
 from reference.checkpoint import read_checkpoint
 from reference.command import run_command
 from reference.export import CHECKED_SIZES_PX, export_onnx
 from reference.generators import GeneratorConfig
 from reference.networks import describe_network, make_network
+from reference.span import SPAN
 from reference.vdsr import load_vdsr
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +46,8 @@ TRAINED = {
 }
 """What was trained here, NAME_300 on 300 pairs alone, and which network it must be, as `describe_network` says it."""
 
-SPEED_BASELINE = "speed-baseline"
-SPEED_BASELINE_PATH = Path("harness/challenges/srcnn.onnx")
+SPEED_BASELINES: dict[str, type[nn.Module]] = {"speed-srcnn": SRCNN, "speed-span": SPAN}
+SPEED_BASELINES_DIR = Path("harness/challenges")
 SPEED_BASELINE_SEED = 2018
 
 
@@ -144,7 +145,7 @@ def build_all(options: argparse.Namespace) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the submissions' ONNX files.")
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, SPEED_BASELINE], help="%(choices)s"
+        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, *SPEED_BASELINES], help="%(choices)s"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     parser.add_argument("--if-available", action="store_true", help="exit with 0 where weights cannot be had")
@@ -158,8 +159,8 @@ def build(name: str, store: AssetStore, root: Path) -> str:
     UnavailableError when the weights cannot be had; DataError when they are damaged or nothing can be written.
     """
     try:
-        if name == SPEED_BASELINE:
-            return _build_speed_baseline(root)
+        if name in SPEED_BASELINES:
+            return _build_speed_baseline(SPEED_BASELINES[name](), root)
         return _build_trained(name, root) if name in TRAINED else _build_published(name, store, root)
     except (OSError, ValueError) as error:
         raise DataError(str(error)) from error
@@ -218,11 +219,13 @@ def _build_published(name: str, store: AssetStore, root: Path) -> str:
     return _describe_file(path, difference)
 
 
-def _build_speed_baseline(root: Path) -> str:
-    path = root / SPEED_BASELINE_PATH
+def _build_speed_baseline(module: nn.Module, root: Path) -> str:
+    name = type(module).__name__
+    path = root / SPEED_BASELINES_DIR / f"{name.lower()}.onnx"
+    fill_randomly(module, SPEED_BASELINE_SEED)
     source = f"random, numpy PCG64, seed {SPEED_BASELINE_SEED}"
-    doc = "SRCNN with random weights: for its speed alone, its output means nothing"
-    difference = export_onnx(make_random_srcnn(SPEED_BASELINE_SEED), path, doc=doc, metadata={"weights": source})
+    doc = f"{name} with random weights: for its speed alone, its output means nothing"
+    difference = export_onnx(module, path, doc=doc, metadata={"weights": source})
     return _describe_file(path, difference)
 
 
