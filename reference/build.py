@@ -1,7 +1,5 @@
 """Builds ONNX files: `python -m reference.build NAME... [--assets DIR]` for submissions/NAME/model.onnx.
 
-Those of the track on super-resolution go to submissions/pirm2018a/NAME/model.onnx.
-
 The published weights belong to their authors, so neither they nor the files built from them are in this repository.
 What was trained here is built from reference/weights/NAME.safetensors, which `reference.train` wrote.
 NAME `speed-srcnn` and `speed-span` write these networks with random weights to harness/challenges, where they are in
@@ -82,20 +80,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A title, where the weights lie upstream (OWNER/REPO/path without `endings`), and how to load them.
-
-    folder: below submissions/, of those that are not for the default challenge.
-    """
+    """A title, where the weights lie upstream (OWNER/REPO/path without `endings`), and how to load them."""
 
     title: str
     checkpoint: str
     load: Callable[[Mapping[str, np.ndarray]], nn.Module]
     endings: tuple[str, ...] = (".index", ".data-00000-of-00001")
-    folder: str = ""
-
-    def find_model(self, name: str, root: Path) -> Path:
-        """Where the ONNX file lies in a checkout."""
-        return root / "submissions" / self.folder / name / "model.onnx"
 
 
 PIRM = "aiff22/ai-challenge/models_pretrained"
@@ -111,14 +101,13 @@ RECIPES = {
     "dped": Recipe(
         "DPED (ResNet-12-64)", "aiff22/DPED/models_orig/iphone_orig", partial(load_resnet, blocks=4, channels=64)
     ),
-    "div2k_srcnn": Recipe("SRCNN", f"{PIRM}/div2k_srcnn", load_srcnn, folder="pirm2018a"),
+    "div2k_srcnn": Recipe("SRCNN", f"{PIRM}/div2k_srcnn", load_srcnn),
     "div2k_resnet_6_16": Recipe(
         "ResNet-6-16",
         f"{PIRM}/div2k_resnet_6_16",
         partial(load_resnet, blocks=1, channels=16),
-        folder="pirm2018a",
     ),
-    "div2k_vgg19_vdsr": Recipe("VDSR", f"{PIRM}/div2k_vgg19_vdsr.ckpt", load_vdsr, endings=("",), folder="pirm2018a"),
+    "div2k_vgg19_vdsr": Recipe("VDSR", f"{PIRM}/div2k_vgg19_vdsr.ckpt", load_vdsr, endings=("",)),
 }
 
 
@@ -212,7 +201,7 @@ def _build_published(name: str, store: AssetStore, root: Path) -> str:
     recipe, module = RECIPES[name], load_published(name, store)
     repository = "/".join(recipe.checkpoint.split("/")[:2])
     source = f"github.com/{repository} at {COMMITS[repository]}: {recipe.checkpoint.removeprefix(repository + '/')}"
-    path = recipe.find_model(name, root)
+    path = root / "submissions" / name / "model.onnx"
     difference = export_onnx(
         module, path, doc=f"{recipe.title} with the published weights, from {source}", metadata={"weights": source}
     )
