@@ -21,13 +21,15 @@ from torch import nn
 
 from harness.assets import COMMITS, AssetStore, open_store
 from harness.errors import DataError
+from harness.files import write_atomically
 from reference.baselines import SRCNN, fill_randomly, load_resnet, load_srcnn
+from reference.bicubic import make_bicubic
 from reference.checkpoint import read_checkpoint
 from reference.command import run_command
 from reference.export import CHECKED_SIZES_PX, export_onnx
 from reference.generators import GeneratorConfig
 from reference.networks import describe_network, make_network
-from reference.span import SPAN
+from reference.span import SCALE, SPAN
 from reference.vdsr import load_vdsr
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +46,7 @@ TRAINED = {
 }
 """What was trained here, NAME_300 on 300 pairs alone, and which network it must be, as `describe_network` says it."""
 
+BICUBIC = "bicubic_x4"
 SPEED_BASELINES: dict[str, type[nn.Module]] = {"speed-srcnn": SRCNN, "speed-span": SPAN}
 SPEED_BASELINES_DIR = Path("harness/challenges")
 SPEED_BASELINE_SEED = 2018
@@ -134,7 +137,7 @@ def build_all(options: argparse.Namespace) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the submissions' ONNX files.")
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, *SPEED_BASELINES], help="%(choices)s"
+        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, BICUBIC, *SPEED_BASELINES], help="%(choices)s"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     parser.add_argument("--if-available", action="store_true", help="exit with 0 where weights cannot be had")
@@ -148,6 +151,8 @@ def build(name: str, store: AssetStore, root: Path) -> str:
     UnavailableError when the weights cannot be had; DataError when they are damaged or nothing can be written.
     """
     try:
+        if name == BICUBIC:
+            return _build_bicubic(root)
         if name in SPEED_BASELINES:
             return _build_speed_baseline(SPEED_BASELINES[name](), root)
         return _build_trained(name, root) if name in TRAINED else _build_published(name, store, root)
@@ -206,6 +211,12 @@ def _build_published(name: str, store: AssetStore, root: Path) -> str:
         module, path, doc=f"{recipe.title} with the published weights, from {source}", metadata={"weights": source}
     )
     return _describe_file(path, difference)
+
+
+def _build_bicubic(root: Path) -> str:
+    path = root / "submissions" / BICUBIC / "model.onnx"
+    write_atomically(path, make_bicubic(SCALE).SerializeToString(deterministic=True))
+    return f"{path}: {path.stat().st_size / 1e3:.1f} kB"
 
 
 def _build_speed_baseline(module: nn.Module, root: Path) -> str:

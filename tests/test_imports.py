@@ -44,7 +44,7 @@ REFERENCE = {
     "ablation": {"assets", "environment", "files"},
     "ablation_report": {"published", "render"},
     "ablation_sample": {"statistics"},
-    "build": {"submission", "assets", "errors"},
+    "build": {"submission", "assets", "errors", "files"},
     "command": {"errors"},
     "contact_sheet": {"embedded", "enhancement", "errors", "isolation", "submission"},
     "data": {"assets", "datasets"},
