@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PillowImage
+from scipy import ndimage
 
 from harness.assets import AssetStore, open_store
 from harness.challenge import read_challenge
@@ -16,7 +17,7 @@ from harness.datasets import open_dataset
 from harness.datasets.pirm2018a import SPLITS, degrade, find_files
 from harness.errors import DataError
 from harness.metrics import get_metric
-from harness.metrics.profiles import find_preparation
+from harness.metrics.profiles import find_preparation, prepare_image
 from harness.scoring import evaluate_scores
 from harness.session import read_folders
 from reference.build import load_published
@@ -93,6 +94,7 @@ def test_sides_that_do_not_divide_are_refused() -> None:
 
 
 def measure(name: str, output: np.ndarray, target: np.ndarray) -> float:
+    """By pirm-a, but with the border."""
     preparation = find_preparation("pirm-a", name)
     return get_metric(name).compute(output, target, data_range=preparation.data_range, **preparation.options)
 
@@ -106,16 +108,61 @@ def test_metrics_are_tensorflows_but_for_float32(pirm2018a: Dataset, name: str) 
     assert measure("ms_ssim", output, target) == pytest.approx(GOLDEN["crops"][name]["ms_ssim"], abs=1e-5)
 
 
+def compute_structure(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of SSIM and of its contrast-structure part over an H x W x 3 image, one a channel, by the definition."""
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window /= window.sum()
+
+    def blur(x: np.ndarray) -> np.ndarray:
+        return ndimage.correlate1d(ndimage.correlate1d(x, window, axis=0), window, axis=1)[5:-5, 5:-5]
+
+    x, y = blur(output), blur(target)
+    covariance = blur(output * target) - x * y
+    variances = blur(output**2) - x**2 + blur(target**2) - y**2
+    contrast = (2 * covariance + 0.03**2) / (variances + 0.03**2)
+    luminance = (2 * x * y + 0.01**2) / (x**2 + y**2 + 0.01**2)
+    return (luminance * contrast).mean((0, 1)), contrast.mean((0, 1))
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    padded = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="symmetric")
+    return sum(padded[i::2, j::2] for i in (0, 1) for j in (0, 1)) / 4
+
+
+def compute_ms_ssim(output: np.ndarray, target: np.ndarray) -> float:
+    """tf.image.ssim_multiscale with max_val 1, in float64: the product for each channel, then the mean of them."""
+    product = np.ones(3)
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        similarity, contrast = compute_structure(output, target)
+        product *= np.maximum(similarity if scale == 4 else contrast, 0) ** weight
+        output, target = halve(output), halve(target)
+    return float(product.mean())
+
+
+@pytest.mark.parametrize("shape", [(176, 176, 3), (241, 333, 3)])
+def test_ms_ssim_is_tensorflows_formula_in_float64(shape: tuple[int, int, int]) -> None:
+    random = np.random.default_rng(2)
+    target = ndimage.gaussian_filter(random.random(shape), (2, 2, 0))
+    output = np.clip(target + random.normal(0, 0.1, shape), 0, 1)
+    assert measure("ms_ssim", output, target) == pytest.approx(compute_ms_ssim(output, target), abs=1e-12)
+    colours = (1 - output)[:, :, ::-1], target[:, :, ::-1]  # negative terms, which count as 0
+    assert measure("ms_ssim", *colours) == pytest.approx(compute_ms_ssim(*colours), abs=1e-12)
+
+
 # --- the networks
+
+
+def enhance(network: torch.nn.Module, source: np.ndarray) -> np.ndarray:
+    image = source.astype(np.float32) / np.float32(255)
+    with torch.inference_mode():
+        return network(torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis].copy()))[0].numpy().transpose(1, 2, 0)
 
 
 @pytest.mark.assets
 @pytest.mark.parametrize("name", BASELINES)
 def test_networks_give_what_tensorflow_gives(pirm2018a: Dataset, assets_dir: Path, name: str) -> None:
-    crop = pirm2018a.load_pair("4").source[400:480, 600:721].astype(np.float32) / np.float32(255)
-    network = load_published(name, open_store(assets_dir))
-    with torch.inference_mode():
-        output = network(torch.from_numpy(crop.transpose(2, 0, 1)[np.newaxis].copy()))[0].numpy().transpose(1, 2, 0)
+    crop = pirm2018a.load_pair("4").source[400:480, 600:721]
+    output = enhance(load_published(name, open_store(assets_dir)), crop)
     golden = GOLDEN["networks"][name]
     pixels = [output[row, column] for row, column in GOLDEN["networks"]["places"]]
     np.testing.assert_allclose(pixels, golden["pixels"], rtol=0, atol=1e-5)
@@ -156,3 +203,56 @@ def test_input_and_output_have_one_size_and_metrics_are_the_tracks() -> None:
     assert (challenge.scale, challenge.mos, challenge.stand_in) == (1, None, "")
     assert {m.name: m.profile for m in challenge.metrics} == {"psnr": "pirm-a", "ms_ssim": "pirm-a", "niqe": "live"}
     assert [find_preparation("pirm-a", name).border_px for name in ("psnr", "ms_ssim")] == [16, 16]
+
+
+# --- the page
+
+PAGE = (ROOT / "docs/pirm2018a.md").read_text(encoding="utf-8")
+
+
+def read_table(heading: str) -> dict[str, dict[str, str]]:
+    """The table below a heading of the page: rows by their first cell, cells by column."""
+    section = PAGE.split(f"{heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    columns, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0].strip("`"): dict(zip(columns, row, strict=True)) for row in rows}
+
+
+def read_photo_values(row: str) -> dict[str, tuple[float, float]]:
+    cells = read_table("## Each photo")[row]
+    return {name: tuple(float(text) for text in cells[name].split(" / ")) for name in SPLITS["all"]}
+
+
+@pytest.mark.parametrize("row", ["the input itself", *BASELINES])
+def test_means_on_the_page_are_those_of_its_photos(row: str) -> None:
+    means = np.mean(list(read_photo_values(row).values()), axis=0)
+    cells = read_table("## Measured")[row]
+    assert means[0] == pytest.approx(float(cells["PSNR (dB)"]), abs=6e-4)
+    assert means[1] == pytest.approx(float(cells["MS-SSIM"]), abs=6e-6)
+
+
+@pytest.mark.parametrize("row", GOLDEN["means"])
+def test_figures_of_2018_on_the_page_are_the_golden_ones(row: str) -> None:
+    cells = read_table("## Measured")[row]
+    psnr_db, ms_ssim = GOLDEN["means"][row]
+    assert (cells["PSNR, 2018 (dB)"], cells["MS-SSIM, 2018"]) == (f"{psnr_db:.3f}", f"{ms_ssim:.5f}")
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("row", "photos"),
+    [("the input itself", "01468"), ("div2k_srcnn", "14"), ("div2k_resnet_6_16", "14"), ("div2k_vgg19_vdsr", "1")],
+)
+def test_values_on_the_page_are_measured(pirm2018a: Dataset, assets_dir: Path, row: str, photos: str) -> None:
+    network = load_published(row, open_store(assets_dir)) if row in BASELINES else None
+    published = read_photo_values(row)
+    for name in photos:
+        pair = pirm2018a.load_pair(name)
+        output = pair.source if network is None else enhance(network, pair.source)
+        values = []
+        for metric in ("psnr", "ms_ssim"):
+            preparation = find_preparation("pirm-a", metric)
+            values.append(measure(metric, *(prepare_image(image, preparation) for image in (output, pair.target))))
+        assert values[0] == pytest.approx(published[name][0], abs=6e-3)
+        assert values[1] == pytest.approx(published[name][1], abs=2e-5)
