@@ -242,9 +242,10 @@ def test_figures_of_2018_on_the_page_are_the_golden_ones(row: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("row", "photos"),
-    [("the input itself", "01468"), ("div2k_srcnn", "14"), ("div2k_resnet_6_16", "14"), ("div2k_vgg19_vdsr", "1")],
+    [("the input itself", "01468"), ("div2k_srcnn", "1"), ("div2k_resnet_6_16", "1")],
 )
 def test_values_on_the_page_are_measured(pirm2018a: Dataset, assets_dir: Path, row: str, photos: str) -> None:
+    """Not those of VDSR, which takes minutes a photo; its network is held against TensorFlow's on a window."""
     network = load_published(row, open_store(assets_dir)) if row in BASELINES else None
     published = read_photo_values(row)
     for name in photos:
