@@ -17,6 +17,7 @@ from harness.admission import validate
 from harness.enhancement import check_agreement
 from harness.environment import describe_environment
 from harness.errors import ModelError, SubmissionError
+from harness.formats import find_format
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.job import Evaluation, Job
 from harness.progress import CHECK, Progress, Step, Tally
@@ -252,7 +253,7 @@ def make_record(
         evaluation.challenge.name,
         submission,
         status,
-        describe_environment(),
+        describe_environment(find_format(submission.runtime).packages),
         quality=quality,
         memory=memory,
         cost=cost,

@@ -65,7 +65,7 @@ def test_a_missing_folder_and_a_missing_manifest_are_told_apart(tmp_path: Path) 
         ('name = "a"\ntrained_on = "nothing"\n', r"key 'title' is missing .* keys it needs: name, title, trained_on"),
         (MANIFEST + 'lay_out = "NHWC"\n', r"unknown key 'lay_out' .*'layout'.*known keys: name, title, .*weights"),
         (MANIFEST + 'layout = "HWC"\n', "layout: invalid enum value 'HWC'"),
-        (MANIFEST + 'runtime = "torch"\n', "runtime: invalid enum value 'torch'"),
+        (MANIFEST + 'runtime = "keras"\n', "runtime: invalid enum value 'keras'"),
         (MANIFEST.replace('"A"', "3"), "title: expected str, got int"),
         (MANIFEST + "authors = [", "is not valid TOML"),
         (MANIFEST + "authors = " + "[" * 5000, "is not valid TOML"),
