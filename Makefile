@@ -60,5 +60,5 @@ $(VENV)/reference.stamp: $(VENV)/core.stamp
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/reference.stamp
-	$(INSTALL) '.[reference,iqa,test,dev]'
+	$(INSTALL) '.[reference,iqa,tensorflow,litert,test,dev]'
 	touch $@
