@@ -151,8 +151,9 @@ def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]
     """
     sizes = [measure_file(path, folder.manifest) for path in folder.model_paths]
     if sum(sizes) > limit_bytes:
+        names = [path.name for path in folder.model_paths]
         raise SubmissionError(
-            f"{' and '.join(path.name for path in folder.model_paths)} has {sum(sizes) / 1e6:.1f} MB, "
+            f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} {sum(sizes) / 1e6:.1f} MB, "
             f"{limit_bytes / 1e6:g} MB are allowed; submit a smaller model.",
             kind="too_large",
         )

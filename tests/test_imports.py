@@ -49,6 +49,7 @@ REFERENCE = {
     "data": {"assets", "dataset"},
     "distill": {"assets", "embedded", "files"},
     "export": {"files"},
+    "export_formats": {"assets", "errors", "files", "formats"},
     "fit_camera": {"assets", "dataset", "embedded", "files"},
     "train": {"assets"},
     "training_page": {"render"},
