@@ -4,7 +4,8 @@ from pathlib import Path
 
 from harness.challenge import Challenge
 from harness.conversion import prepare_model
-from harness.dataset import PIRM2018B_SPLITS, Dataset
+from harness.dataset import Dataset
+from harness.datasets import find_splits
 from harness.errors import ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
 from harness.protocol import Count
@@ -36,10 +37,11 @@ def choose_split(manifest: Manifest, dataset: Dataset, requested: str | None) ->
 
 
 def check_trained_on(manifest: Manifest) -> None:
-    """Raise SubmissionError for an unknown split of a dataset that everyone has."""
+    """Raise SubmissionError for an unknown split of a dataset that has a name."""
     dataset, _, split = manifest.trained_on.partition("/")
-    if dataset == "pirm2018b" and split not in PIRM2018B_SPLITS:
-        known = ", ".join(f"{dataset}/{name}" for name in PIRM2018B_SPLITS)
+    splits = find_splits(dataset)
+    if splits and split not in splits:
+        known = ", ".join(f"{dataset}/{name}" for name in splits)
         raise SubmissionError(f"trained_on {manifest.trained_on!r} names no split of the dataset; it has {known}.")
 
 
@@ -55,8 +57,8 @@ def validate(
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes, allow_code=allow_code) as process:
         graph = process.inspect(path, runtime=runtime, deadline_s=challenge.limits.load_s)
         layout = check_interface(folder, graph)
-        width_px, height_px = challenge.speed.width_px, challenge.speed.height_px
-        request = Count(runtime=runtime, layout=layout, width_px=width_px, height_px=height_px)
+        size = challenge.counted_size
+        request = Count(runtime=runtime, layout=layout, width_px=size.width_px, height_px=size.height_px)
         multiply_adds = count_multiply_adds(path, request, process=process, deadline_s=challenge.limits.load_s)
     return (
         describe_submission(folder, sha256=sha256, layout=layout),
@@ -66,7 +68,7 @@ def validate(
 
 
 def count_multiply_adds(path: Path, request: Count, *, process: ModelProcess, deadline_s: float) -> int | None:
-    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
+    """Multiply-adds at the challenge's size for it; None also where counting fails, no fault of the submission."""
     try:
         return process.count(path, request, deadline_s=deadline_s)
     except ModelError as error:

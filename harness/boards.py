@@ -17,6 +17,7 @@ from scipy import special
 from harness.challenge import Challenge, Phase, find_phase
 from harness.errors import RecordError
 from harness.flags import find_flags
+from harness.metrics import get_metric
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
 from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
 from harness.scoring import evaluate_scores, list_names
@@ -42,7 +43,8 @@ from harness.statistics import (
 class Board:
     """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`.
 
-    Beside those columns it has `rank`, NaN without a score; for each score S the probability `S_first` that the
+    Beside those columns it has `rank`, NaN without a score and where the phase's rules for a rank are not met
+    (`qualified`); for each score S the probability `S_first` that the
     submission's is the highest; by the first score, `ahead`, the probability of being better than the next row; and
     what would put it behind that one, as `find_swaps` says. Images are drawn alike for all submissions, so what is hard
     for all sets none apart.
@@ -56,7 +58,7 @@ class Board:
     photo_count: int
     challenge: Challenge
     phase: Phase
-    mos_fit: MosFit
+    mos_fit: MosFit | None
     frame: pd.DataFrame
 
 
@@ -153,7 +155,7 @@ def build_board(
     times: Mapping[str, Mapping[str, Estimate]],
 ) -> Board:
     """Rank by the phase's first score; rows without scores come last, by name."""
-    fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
+    fit = fit_challenge(challenge)
     rows, scores = [], {}
     for record, quality in entries:
         name = record.submission.name
@@ -175,22 +177,31 @@ def build_board(
     )
 
 
+def fit_challenge(challenge: Challenge) -> MosFit | None:
+    """The challenge's line from NIQE to MOS, where it has one."""
+    return fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs]) if challenge.mos else None
+
+
 def rank_rows(
-    rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Array]], phase: Phase, fit: MosFit
+    rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Array]], phase: Phase, fit: MosFit | None
 ) -> pd.DataFrame:
     """The frame of `Board`, from its rows and the bootstrap samples of the scores that each submission has."""
     first = next(iter(phase.scores))
     frame = pd.DataFrame(rows).sort_values(
-        [first, "submission"], ascending=[False, True], na_position="last", ignore_index=True
+        ["qualified", first, "submission"],
+        ascending=[False, phase.better == "lower", True],
+        na_position="last",
+        ignore_index=True,
     )
     frame.insert(0, "rank", math.nan)
     frame["ahead"] = math.nan
     for score in phase.scores:
         frame[f"{score}_first"] = math.nan
-        ranked = frame.index[[score in scores[name] for name in frame["submission"]]]
+        scored = np.array([score in scores[name] for name in frame["submission"]])
+        ranked = frame.index[frame["qualified"].to_numpy() & scored]
         if ranked.empty:
             continue
-        draws = np.array([scores[name][score] for name in frame["submission"][ranked]])
+        draws = phase.sign * np.array([scores[name][score] for name in frame["submission"][ranked]])
         frame.loc[ranked, f"{score}_first"] = share_first_place(draws)
         if score == first:
             frame.loc[ranked, "rank"] = rank_samples(draws)
@@ -222,15 +233,37 @@ def estimate_figures(
     quality: Quality,
     challenge: Challenge,
     phase: Phase,
-    fit: MosFit,
+    fit: MosFit | None,
     times: Mapping[str, Estimate],
 ) -> dict[str, Estimate]:
-    """Quality, MOS, times and scores of one submission, as far as they were measured."""
+    """Quality, MOS, times, costs and scores of one submission, as far as they were measured."""
     estimates = estimate_quality(quality, challenge)
-    if "niqe" in estimates:
+    if "niqe" in estimates and fit is not None:
         estimates["mos"] = estimate_mos(estimates["niqe"], fit, record.submission.name)
     estimates |= times
+    costs = list_costs(record) | challenge.baseline.list_costs()
+    estimates |= {n: Estimate(v, np.full(RESAMPLES, float(v))) for n, v in costs.items() if v is not None}
     return estimates | estimate_scores(phase, estimates)
+
+
+def list_costs(record: Record) -> dict[str, float | None]:
+    """What a submission costs beside time, by the names that formulas have for it; None where it is not known."""
+    memory, cost = record.memory, record.cost
+    return {
+        "parameters": cost.parameters if cost else None,
+        "multiply_adds": cost.multiply_adds if cost else None,
+        "model_bytes": cost.model_bytes if cost else None,
+        "peak_bytes": memory.peak_bytes if memory else None,
+    }
+
+
+def qualifies(phase: Phase, estimates: Mapping[str, Estimate]) -> bool:
+    """Whether a submission meets the phase's rules for a rank."""
+    for name, bound in phase.qualify.items():
+        value = estimates[name].value if name in estimates else math.nan
+        if not (value >= bound if get_metric(name).higher_is_better else value <= bound):
+            return False
+    return True
 
 
 def build_row(
@@ -241,14 +274,15 @@ def build_row(
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
     quality_names = [name for metric in challenge.metrics for name in list_values(metric.name)]
-    names = [*quality_names, "mos", "baseline_time", "time", "speed_up", *phase.scores]
+    mos = ["mos"] if challenge.mos else []
+    names = [*quality_names, *mos, "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
         "submission": record.submission.name,
         "infinite": sum(pair.values.get("psnr", 0.0) is None for pair in quality.pairs),
-        "peak_bytes": record.memory.peak_bytes if record.memory else None,
+        **list_costs(record),
+        **challenge.baseline.list_costs(),
         "loaded_bytes": record.memory.loaded_bytes if record.memory else None,
-        "model_bytes": record.cost.model_bytes if record.cost else None,
-        "multiply_adds": record.cost.multiply_adds if record.cost else None,
+        "qualified": qualifies(phase, estimates),
         "status": record.status,
         "noisy": record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns),
         "flagged": bool(find_flags(record)),

@@ -1,8 +1,9 @@
 """A challenge as data: dataset, baseline, limits, metrics and the score formulas of each phase, read from TOML."""
 
 import re
+import types
 import typing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -13,8 +14,8 @@ from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
-MEASURED_NAMES = ("mos", "time", "baseline_time")
-"""What a formula may name beside the challenge's metrics."""
+COSTS = ("parameters", "multiply_adds", "model_bytes", "peak_bytes")
+"""What a submission costs beside time, as formulas call it; `baseline_` before it stands for the baseline's."""
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
@@ -29,15 +30,25 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline(_Part, frozen=True):
-    """The model that speed is measured against; `rows` are its names in tables of published columns."""
+    """The model that speed is measured against; `rows` are its names in tables of published columns.
+
+    parameters, multiply_adds: its cost, where a formula compares with it.
+    """
 
     label: Text
     model: Path
-    rows: tuple[Text, ...]
+    rows: tuple[Text, ...] = ()
+    parameters: PositiveInt | None = None
+    multiply_adds: PositiveInt | None = None
+
+    def list_costs(self) -> dict[str, float]:
+        """What is known of its cost, by the names that formulas have for it."""
+        costs = {"parameters": self.parameters, "multiply_adds": self.multiply_adds}
+        return {f"baseline_{name}": float(value) for name, value in costs.items() if value is not None}
 
 
-class Speed(_Part, frozen=True):
-    """The size at which time and memory are measured."""
+class Size(_Part, frozen=True):
+    """Of a model's input."""
 
     width_px: PositiveInt
     height_px: PositiveInt
@@ -89,32 +100,69 @@ class MosCalibration(_Part, frozen=True):
 
 
 class Phase(_Part, frozen=True):
-    """The score formulas of a phase by score name; label and note go into every report that shows them."""
+    """The score formulas of a phase by score name; label and note go into every report that shows them.
+
+    better: which of two scores is the better one. qualify: the least value of a metric, the largest where less is
+    better, with which a submission is ranked.
+    """
 
     label: Text
     note: Text
     scores: Annotated[dict[Text, Text], msgspec.Meta(min_length=1)]
+    better: Literal["higher", "lower"] = "higher"
+    qualify: dict[Text, float] = {}
+
+    @property
+    def sign(self) -> int:
+        """What a score is multiplied with for more to be better."""
+        return 1 if self.better == "higher" else -1
 
 
-class Challenge(_Part, frozen=True):
-    """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as."""
+class Challenge(_Part, frozen=True, kw_only=True):
+    """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as.
+
+    dataset: the name of one that the package knows, or the path of a folder with source/ and target/. stand_in: another
+    one for where its files cannot be had. scale: an output is so many times as wide and high as its input. speed: the
+    size at which time and memory are measured; cost: that at which multiply-adds are counted, if it is another one.
+    """
 
     name: Text
     title: Text
-    url: Text
+    url: str = ""
     dataset: Text
+    stand_in: str = ""
+    scale: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     infinite_psnr_db: Annotated[float, msgspec.Meta(gt=0, le=200)]
     baseline: Baseline
-    speed: Speed
+    speed: Size
+    cost: Size | None = None
     limits: Limits
     metrics: Annotated[tuple[ChallengeMetric, ...], msgspec.Meta(min_length=1)]
-    mos: MosCalibration
+    mos: MosCalibration | None = None
     phases: Annotated[dict[Text, Phase], msgspec.Meta(min_length=1)]
+
+    @property
+    def dataset_name(self) -> str:
+        """What the dataset is called in records and reports."""
+        return PurePosixPath(self.dataset).name
+
+    @property
+    def counted_size(self) -> Size:
+        """The size at which multiply-adds are counted."""
+        return self.cost or self.speed
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"a metric is listed twice: {', '.join(names)}")
+        for name in (name for phase in self.phases.values() for name in phase.qualify if name not in names):
+            raise ValueError(f"{name}, by which submissions qualify, is none of the metrics: {', '.join(names)}")
+
+    def list_names(self) -> set[str]:
+        """What a formula may name: metrics, times and costs, and MOS where it is estimated."""
+        names = {metric.name for metric in self.metrics} | {"time", "baseline_time", *COSTS}
+        estimated = {"mos"} if self.mos is not None and "niqe" in names else set()
+        return names | set(self.baseline.list_costs()) | estimated
 
 
 def list_challenges() -> tuple[str, ...]:
@@ -130,6 +178,9 @@ def read_challenge(name_or_path: str | Path) -> Challenge:
     """
     path = _find_file(name_or_path)
     table = _read_table(path)
+    match table.get("dataset"):
+        case str(name) if name and (folder := path.parent / name).is_dir():
+            table["dataset"] = str(folder.resolve())
     match table.get("mos"):
         case {"calibration": str(name), **others} if name and not others:
             table["mos"] = msgspec.to_builtins(read_calibration(path.parent / name))
@@ -211,7 +262,7 @@ def _resolve_path(folder: Path, value: Any) -> Path:
 
 
 def _check_formulas(path: Path, challenge: Challenge) -> None:
-    known = {metric.name for metric in challenge.metrics}.union(MEASURED_NAMES)
+    known = challenge.list_names()
     for name, phase in challenge.phases.items():
         for score, formula in phase.scores.items():
             try:
@@ -224,6 +275,9 @@ def _list_keys(kind: Any, parts: list[str], *, required: bool = False) -> list[s
     """Keys of the table at `parts`, or the required ones; an index or '*' steps into a tuple or a mapping."""
     for part in parts:
         origin = typing.get_origin(kind)
+        if origin is types.UnionType:  # a table that may be missing
+            kind = next(option for option in typing.get_args(kind) if option is not type(None))
+            origin = typing.get_origin(kind)
         if origin is None:
             kind = typing.get_type_hints(kind)[part]
         else:

@@ -1,4 +1,7 @@
-"""Datasets: pairs of source (phone) and target (DSLR), splits of their names, photos without a target."""
+"""Datasets: pairs of source and target, splits of their names, photos without a target.
+
+Here is what all have in common, and folders of one's own; `datasets` has those with a name.
+"""
 
 import hashlib
 import stat
@@ -14,8 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
-from harness import embedded
-from harness.assets import AssetStore, Progress, compute_sha256
+from harness.assets import compute_sha256
 from harness.errors import DataError, UsageError, quote
 
 Image = NDArray[np.uint8]
@@ -25,22 +27,15 @@ READABLE_MODES = ("RGB", "L", "P")  # grey and opaque palettes hold RGB colours;
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 KEPT_BYTES = 256_000_000
 SIDES = ("source", "target")
-KNOWN = ("pirm2018b", "embedded")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-PATCHES = "aiff22/ai-challenge/dped/patches"
-PHOTOS = "aiff22/ai-challenge/dped/HD_res"
-PIRM2018B_SPLITS: Mapping[str, tuple[str, ...]] = {
-    "all": tuple(str(number) for number in range(400)),
-    "test": tuple(str(number) for number in range(0, 400, 4)),
-    "train": tuple(str(number) for number in range(400) if number % 4),
-}
-"""Ours: the challenge's pack has no splits. `test` is each fourth pair, `train` the other 300."""
 
 
 @dataclass(frozen=True)
 class ImagePair:
-    """Two pictures of one scene, uint8 HxWx3 RGB of the same size: the phone's and the DSLR's."""
+    """Two pictures of one scene, uint8 RGB: what a model gets, HxWx3, and what its output should be, sHxsWx3.
+
+    s is the dataset's scale. In a challenge of enhancement it is 1, the source is a phone's and the target a DSLR's.
+    """
 
     name: str
     source: Image
@@ -54,7 +49,8 @@ _Loaded = TypeVar("_Loaded")
 class Dataset:
     """Names, and how to load what they stand for; `note` is a sentence for reports, `sha256` is equal everywhere.
 
-    crops: larger pairs, in no split, that are only looked at.
+    crops: larger pairs, in no split, that are only looked at. scale: a target is so many times as wide and high as its
+    source.
     """
 
     name: str
@@ -65,6 +61,7 @@ class Dataset:
     load_pair: Callable[[str], ImagePair]
     load_photo: Callable[[str], Image]
     crops: tuple[str, ...] = ()
+    scale: int = 1
 
     def read_all(self) -> None:
         """Load every image once: DataError for the first that is damaged."""
@@ -81,53 +78,9 @@ class Dataset:
         return self.splits[split]
 
 
-def open_dataset(name: str | None, store: AssetStore, on_progress: Progress | None = None) -> Dataset:
-    """'pirm2018b', 'embedded' or a folder with source/, target/ and perhaps photos/; missing files are fetched.
-
-    None: pirm2018b where its files are there or can be fetched, else embedded; the note says which and why.
-    """
-    if name is None:
-        return _open_best(store, on_progress)
-    if name == "pirm2018b":
-        store.fetch("pirm2018b", on_progress)
-        return open_pirm2018b(store)
-    if name == "embedded":
-        return open_embedded()
-    if Path(name).is_dir():
-        return open_folder(Path(name))
-    message = f"unknown dataset '{name}': name pirm2018b, embedded, or a folder with source/ and target/"
-    raise UsageError(message)
-
-
-def _open_best(store: AssetStore, on_progress: Progress | None) -> Dataset:
-    try:
-        if not store.has("pirm2018b"):
-            store.fetch("pirm2018b", on_progress)
-    except DataError as error:
-        return open_embedded(f" Taken because pirm2018b is not available: {error}.")
-    return open_pirm2018b(store)
-
-
-def open_pirm2018b(store: AssetStore) -> Dataset:
-    """The validation pack of PIRM 2018, track B: 400 pairs of 100x100 and four photos of 1280x720."""
-    names = PIRM2018B_SPLITS["all"]
-    pairs = {n: (store.find(f"{PATCHES}/iphone/{n}.jpg"), store.find(f"{PATCHES}/canon/{n}.jpg")) for n in names}
-    photos = {str(number): store.find(f"{PHOTOS}/{number}.png") for number in range(4)}
-    return _open_files(
-        "pirm2018b",
-        "The 400 validation pairs of PIRM 2018 (DPED, iPhone to Canon) and its four photos.",
-        PIRM2018B_SPLITS,
-        pairs,
-        photos,
-    )
-
-
-def open_folder(folder: Path) -> Dataset:
+def open_folder(folder: Path, *, scale: int = 1) -> Dataset:
     """A folder with source/ and target/ (same file stems) and perhaps photos/; one split, `all`."""
     _check_name(folder.resolve())
-    if folder.resolve().name in KNOWN:
-        message = f"the folder {folder} has the name of another dataset, whose records it would replace: rename it"
-        raise UsageError(message)
     sources, targets = _list_images(folder / "source"), _list_images(folder / "target")
     if lonely := sorted(sources.keys() ^ targets.keys()):
         side = "source" if lonely[0] in targets else "target"
@@ -139,48 +92,24 @@ def open_folder(folder: Path) -> Dataset:
     photos = _list_images(folder / "photos") if (folder / "photos").is_dir() else {}
     pairs = {name: (sources[name], targets[name]) for name in sources}
     note = f"{len(pairs)} pairs from the folder {folder.resolve().name}."
-    return _open_files(folder.resolve().name, note, {"all": tuple(pairs)}, pairs, photos)
+    return open_files(folder.resolve().name, note, {"all": tuple(pairs)}, pairs, photos, scale=scale)
 
 
-def open_embedded(reason: str = "") -> Dataset:
-    """The embedded set: 100 pairs of 100x100 and four photos of 1280x720, simulated at run time; one split, `all`."""
-    pairs, photos = embedded.build_pairs(), embedded.build_photos()
-    parts = [(f"{side}/{name}", image) for name, pair in pairs.items() for side, image in zip(SIDES, pair, strict=True)]
-    parts += [(f"photos/{name}", image) for name, image in photos.items()]
-    return Dataset(
-        name="embedded",
-        note="100 pairs with a simulated phone, made from the photographs of scikit-image: not the challenge's data."
-        + reason,
-        sha256=_combine((name, hashlib.sha256(image.tobytes()).hexdigest()) for name, image in parts),
-        splits={"all": tuple(pairs)},
-        photos=tuple(photos),
-        load_pair=_load_embedded_pair,
-        load_photo=_load_embedded_photo,
-        crops=tuple(embedded.CROPS),
-    )
-
-
-def _load_embedded_pair(name: str) -> ImagePair:
-    source, target = embedded.build_crop(name) if name in embedded.CROPS else embedded.build_pairs()[name]
-    return ImagePair(name, source.copy(), target.copy())  # the originals are kept
-
-
-def _load_embedded_photo(name: str) -> Image:
-    return embedded.build_photos()[name].copy()
-
-
-def _open_files(
+def open_files(
     name: str,
     note: str,
     splits: Mapping[str, tuple[str, ...]],
     pairs: Mapping[str, tuple[Path, Path]],
     photos: Mapping[str, Path],
+    *,
+    scale: int = 1,
 ) -> Dataset:
+    """A dataset of files: source and target of each pair by its name, photos by theirs."""
     files = [(f"{side}/{key}", path) for key, pair in pairs.items() for side, path in zip(SIDES, pair, strict=True)]
     files += [(f"photos/{key}", path) for key, path in photos.items()]
-    sha256 = _combine((key, compute_sha256(path)) for key, path in files)
-    load_pair, load_photo = Keeper(partial(_load_pair, pairs)), Keeper(partial(_load_photo, photos))
-    return Dataset(name, note, sha256, splits, tuple(photos), load_pair, load_photo)
+    sha256 = combine_checksums((key, compute_sha256(path)) for key, path in files)
+    load_pair, load_photo = Keeper(partial(_load_pair, pairs, scale)), Keeper(partial(_load_photo, photos))
+    return Dataset(name, note, sha256, splits, tuple(photos), load_pair, load_photo, scale=scale)
 
 
 class Keeper(Generic[_Loaded]):
@@ -208,12 +137,13 @@ class Keeper(Generic[_Loaded]):
         return loaded
 
 
-def _load_pair(pairs: Mapping[str, tuple[Path, Path]], name: str) -> ImagePair:
+def _load_pair(pairs: Mapping[str, tuple[Path, Path]], scale: int, name: str) -> ImagePair:
     source_path, target_path = pairs[name]
     source, target = read_image(source_path), read_image(target_path)
-    if source.shape != target.shape:
+    if target.shape[:2] != (scale * source.shape[0], scale * source.shape[1]):
         sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (source, target)]
-        message = f"pair '{name}': {source_path} is {sizes[0]}, {target_path} is {sizes[1]}: give both one size"
+        remedy = "give both one size" if scale == 1 else f"a target has to be {scale} times as wide and high"
+        message = f"pair '{name}': {source_path} is {sizes[0]}, {target_path} is {sizes[1]}: {remedy}"
         raise DataError(message)
     return ImagePair(name, source, target)
 
@@ -248,7 +178,7 @@ def _check_name(path: Path) -> None:
         raise DataError(message)
 
 
-def _combine(parts: Iterable[tuple[str, str]]) -> str:
+def combine_checksums(parts: Iterable[tuple[str, str]]) -> str:
     """One sha256 over names and the sha256 of their contents."""
     return hashlib.sha256("".join(f"{name} {checksum}\n" for name, checksum in parts).encode()).hexdigest()
 

@@ -39,7 +39,7 @@ def compute_key(
             "model": model_sha256,
             "manifest": manifest,
             "dataset": [evaluation.dataset.name, evaluation.dataset.sha256, split],
-            "challenge": evaluation.challenge,
+            "challenge": msgspec.structs.replace(evaluation.challenge, dataset=evaluation.challenge.dataset_name),
             "metrics": [metric.chosen.name for metric in evaluation.metrics],  # some can be missing
             "baseline": hash_file(baseline) if evaluation.plan else "",
             "options": options,

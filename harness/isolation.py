@@ -82,7 +82,6 @@ class ModelProcess:
 
     def convert(self, path: Path, *, runtime: str, deadline_s: float) -> bytes:
         """The model as an ONNX file."""
-        self._check_code(runtime)
         request, files = protocol.Convert(runtime), formats.list_files(path, runtime)
         converted = self._ask(request, protocol.Converted, stage="load", deadline_s=deadline_s, files=files)
         return self._receive_bytes(min(converted.size_bytes, protocol.MAX_CONVERTED_BYTES), stage="load")
@@ -221,7 +220,9 @@ class ModelProcess:
         if isinstance(reply, protocol.Failed):
             if reply.kind == "out_of_memory":
                 raise self._describe_end(stage, "out_of_memory")
-            raise ModelError(describe_failure(stage, reply.message, files[0] if files else None), stage=stage, kind=reply.kind)
+            raise ModelError(
+                describe_failure(stage, reply.message, files[0] if files else None), stage=stage, kind=reply.kind
+            )
         if not isinstance(reply, kind):
             raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
         return reply

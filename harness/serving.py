@@ -59,10 +59,10 @@ def receive_payload(connection: Connection, request: protocol.Request) -> bytes 
     return [os.fdopen(descriptor, "rb") for descriptor in descriptors]
 
 
-def read_files(payload: bytes | Files) -> list[bytes]:
+def read_files(files: Files) -> list[bytes]:
     """All of each file, in one piece of memory."""
     contents = []
-    for file in payload if isinstance(payload, list) else []:
+    for file in files:
         with file:
             contents.append(file.read())
     return contents
@@ -105,23 +105,29 @@ class Session:
         self.converted = b""
 
     def handle(self, request: protocol.Request, payload: bytes | Files) -> protocol.Reply:
+        if isinstance(payload, list):
+            return self.handle_files(request, read_files(payload))
         match request:
-            case protocol.Convert():
-                return self.convert(request, read_files(payload))
-            case protocol.Inspect():
-                return self.inspect(request, read_files(payload))
-            case protocol.Count():
-                return self.count(request, read_files(payload))
-            case protocol.Load():
-                return self.load(request, read_files(payload))
             case protocol.Put():
-                assert isinstance(payload, bytes)
                 self.get_model().place(np.frombuffer(payload, np.float32).reshape(request.shape))
                 return protocol.Done()
             case protocol.Run():
                 return self.run()
             case protocol.Fetch():
                 return protocol.Done()
+        raise TypeError(f"{type(request).__name__} needs files")
+
+    def handle_files(self, request: protocol.Request, files: list[bytes]) -> protocol.Reply:
+        match request:
+            case protocol.Convert():
+                return self.convert(request, files)
+            case protocol.Inspect():
+                return self.inspect(request, files)
+            case protocol.Count():
+                return self.count(request, files)
+            case protocol.Load():
+                return self.load(request, files)
+        raise TypeError(f"no files belong to {type(request).__name__}")
 
     def convert(self, request: protocol.Convert, files: list[bytes]) -> protocol.Converted:
         runtime = prepare_runtime(request.runtime)

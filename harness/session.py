@@ -13,7 +13,8 @@ import psutil
 from harness.admission import check_trained_on, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
-from harness.dataset import Dataset, open_dataset, read_image
+from harness.dataset import Dataset, read_image
+from harness.datasets import open_first
 from harness.environment import count_cpus
 from harness.errors import (
     DataError,
@@ -42,12 +43,16 @@ LOAD_S = 2.0
 """To load the compiled metrics takes less."""
 
 
-def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
-    """The submissions in these folders, or in all of ./submissions; a faulty one does not keep the others back."""
+def read_folders(
+    paths: Sequence[Path] | None, challenge: str
+) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
+    """The submissions in these folders, or those of ./submissions that are made for this challenge.
+
+    A faulty one does not keep the others back.
+    """
+    named = bool(paths)
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
-        if not paths:
-            raise UsageError(f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}.")
     folders: dict[str, SubmissionFolder] = {}
     faults: dict[Path, HarnessError] = {}
     for path in paths:
@@ -56,9 +61,15 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
         except SubmissionError as error:
             faults[path] = error
             continue
+        if not named and folder.manifest.challenge != challenge:
+            continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
+    if not folders and not faults:
+        raise UsageError(
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}."
+        )
     return list(folders.values()), faults
 
 
@@ -78,8 +89,9 @@ def prepare_evaluation(
     challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
 ) -> tuple[Evaluation, list[str]]:
     """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
-    dataset = open_dataset(
-        dataset_name, store, lambda done, total: on_progress(Step("fetching the dataset", done, total))
+    names = [dataset_name] if dataset_name else [name for name in (challenge.dataset, challenge.stand_in) if name]
+    dataset = open_first(
+        names, store, lambda done, total: on_progress(Step("fetching the dataset", done, total)), scale=challenge.scale
     )
     metrics, missing = bind_metrics(challenge, store)
     threads = options.threads or count_cores()

@@ -18,8 +18,8 @@ from harness.evaluate import Draft, add_block, audit, describe_series, enhance_p
 from harness.executor import open_executor
 from harness.files import make_scratch
 from harness.fingerprint import compute_key
-from harness.formats import find_format
 from harness.flags import find_flags
+from harness.formats import find_format
 from harness.job import Evaluation
 from harness.progress import Progress
 from harness.records import Record, Status

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from harness.assets import AssetStore, compute_sha256
-from harness.dataset import PIRM2018B_SPLITS
+from harness.datasets.pirm2018b import SPLITS as PIRM2018B_SPLITS
 from reference.augmentation import Augmentation, augment, crop
 
 PATCHES = "aiff22/ai-challenge/dped/patches"

@@ -21,7 +21,7 @@ from scipy.optimize import curve_fit
 
 from harness import embedded
 from harness.assets import open_store
-from harness.dataset import open_dataset
+from harness.datasets import open_dataset
 from harness.embedded import PhoneCamera, apply_colour, simulate_phone
 from harness.files import write_atomically
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from harness.assets import AssetStore, open_store
-from harness.dataset import PHOTOS, read_image
+from harness.dataset import read_image
+from harness.datasets.pirm2018b import PHOTOS
 from harness.embedded import PHOTOGRAPHS, build_photos, read_photograph
 from harness.errors import DataError
 from harness.files import write_atomically

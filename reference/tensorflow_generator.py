@@ -24,7 +24,7 @@ Enhance = Callable[[tf.Tensor], tf.Tensor]
 
 
 def make_function(generator: Generator) -> Enhance:
-    """A tf.function with free height and width, (1, H, W, 3) float32 -> the same, that computes what `generator` does."""
+    """A tf.function with free height and width, (1, H, W, 3) float32 -> the same, that does what `generator` does."""
     generator = generator.cpu().eval()
 
     @tf.function(input_signature=[tf.TensorSpec((1, None, None, 3), tf.float32, name="input")])

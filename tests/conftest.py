@@ -18,7 +18,8 @@ from processes import LIMIT_BYTES, load
 
 from harness.assets import open_store
 from harness.challenge import Challenge, read_challenge
-from harness.dataset import Dataset, open_dataset
+from harness.dataset import Dataset
+from harness.datasets import open_dataset
 from harness.isolation import ModelProcess
 from harness.job import Evaluation
 from harness.quality import bind_metrics

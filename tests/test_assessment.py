@@ -19,7 +19,7 @@ from tiny import ignore
 from harness import assessment
 from harness.assessment import Assessed, Chosen, assess
 from harness.assets import open_store
-from harness.dataset import open_dataset
+from harness.datasets import open_dataset
 from harness.executor import NAME, open_executor
 from harness.isolation import ModelProcess
 from harness.job import Evaluation

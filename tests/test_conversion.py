@@ -122,7 +122,10 @@ def test_what_needs_no_conversion_is_loaded_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("draw", "it holds the operator 'RandomUniform', which keeps a state or draws random numbers; export it frozen"),
+        (
+            "draw",
+            "it holds the operator 'RandomUniform', which keeps a state or draws random numbers; export it frozen",
+        ),
         ("call_python", "it holds the operator 'PyFunc', which keeps a state"),
         ("read", "it holds the operator 'ReadFile', which reads files"),
         ("misnamed", "the graph has no operator named 'output'; give its last one that name."),

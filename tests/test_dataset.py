@@ -13,7 +13,8 @@ from PIL import Image
 
 from harness import dataset
 from harness.assets import AssetStore
-from harness.dataset import open_dataset, read_image
+from harness.dataset import read_image
+from harness.datasets import open_dataset, open_first
 from harness.embedded import PHOTOGRAPHS, read_camera, read_photograph, simulate_phone
 from harness.errors import DataError, UsageError
 
@@ -130,7 +131,8 @@ def make_folder(folder: Path, names: tuple[str, ...] = ("1", "2")) -> Path:
 
 
 def open_offline(name: str | Path | None) -> dataset.Dataset:
-    return open_dataset(None if name is None else str(name), AssetStore(None, offline=True))
+    store = AssetStore(None, offline=True)
+    return open_first(("pirm2018b", "embedded"), store) if name is None else open_dataset(str(name), store)
 
 
 def test_folder(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_pair_of_different_sizes(tmp_path: Path) -> None:
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown dataset 'pirm2019': name pirm2018b, embedded, or a folder"):
+    with pytest.raises(UsageError, match=r"unknown dataset 'pirm2019' \(did you mean '.*'\?\): name .*, or a folder"):
         open_offline("pirm2019")
     opened = open_offline(make_folder(tmp_path))
     assert opened.list_names("all") == ("1", "2")
@@ -246,7 +248,7 @@ def test_embedded_images_cannot_be_spoilt() -> None:
 
 
 def test_embedded_repeats_in_a_fresh_process() -> None:
-    code = "from harness.dataset import open_embedded; print(open_embedded().sha256)"
+    code = "from harness.datasets.embedded import open_dataset; print(open_dataset().sha256)"
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert fresh.stdout.strip() == open_offline("embedded").sha256
 
@@ -286,7 +288,7 @@ def test_default_falls_back_and_says_why(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.assets
 def test_pirm2018b(assets_dir: Path) -> None:
-    opened = open_dataset(None, AssetStore(assets_dir, offline=True))
+    opened = open_first(("pirm2018b", "embedded"), AssetStore(assets_dir, offline=True))
     everything, test, train = (opened.list_names(split) for split in ("all", "test", "train"))
     assert opened.name == "pirm2018b"
     assert (len(everything), len(test), len(train)) == (400, 100, 300)
@@ -312,4 +314,4 @@ def test_damaged_mirror_is_not_passed_over(assets_dir: Path, tmp_path: Path, mon
     damaged.unlink()
     damaged.write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"7\.jpg is not the upstream file"):
-        open_dataset(None, AssetStore(tmp_path, offline=True))
+        open_dataset("pirm2018b", AssetStore(tmp_path, offline=True))

@@ -20,7 +20,8 @@ from harness.admission import validate
 from harness.assets import open_store
 from harness.boards import build_boards
 from harness.challenge import Challenge, ChallengeMetric, read_challenge
-from harness.dataset import Dataset, open_dataset
+from harness.dataset import Dataset
+from harness.datasets import open_dataset
 from harness.errors import ChallengeError, ModelError
 from harness.evaluate import evaluate
 from harness.job import Evaluation

@@ -21,7 +21,8 @@ from tiny import ignore
 from harness import archive, gallery, showcase
 from harness.archive import locate_record, read_record
 from harness.assets import open_store
-from harness.dataset import open_dataset, open_embedded, read_image
+from harness.dataset import read_image
+from harness.datasets import embedded, open_dataset
 from harness.enhancement import prepare_source
 from harness.errors import ModelError, RecordError
 from harness.gallery import Motif, Task, encode_image, keep_images, keep_showcase, select_shared
@@ -76,7 +77,7 @@ def run_apart(folder: SubmissionFolder, image: np.ndarray) -> np.ndarray:
 
 def test_shared_pairs_lie_at_even_places_of_what_most_records_have() -> None:
     names = tuple(str(number) for number in range(400))
-    dataset = dataclasses.replace(open_embedded(), splits={"all": names}, photos=("x", "y", "z"), crops=())
+    dataset = dataclasses.replace(embedded.open_dataset(), splits={"all": names}, photos=("x", "y", "z"), crops=())
     narrow = [make_record(name, pairs=make_pairs(names[::4])) for name in "ab"]
     wide = make_record("c", pairs=make_pairs(names))
     shared = [("photo", "x"), ("photo", "y"), ("pair", "64"), ("pair", "200"), ("pair", "332")]
@@ -86,7 +87,7 @@ def test_shared_pairs_lie_at_even_places_of_what_most_records_have() -> None:
 
 
 def test_the_free_dataset_shares_its_crops() -> None:
-    assert [motif.image for motif in select_shared(open_embedded(), [make_record()])] == [
+    assert [motif.image for motif in select_shared(embedded.open_dataset(), [make_record()])] == [
         *("astronaut", "coffee", "motorcycle_left")
     ]
 
@@ -140,10 +141,10 @@ def test_crops_of_the_embedded_photos_are_kept_beside_any_dataset(
 ) -> None:
     folder = measured(models.brighten())
     assert keep_images([folder], evaluation, reports, on_progress=ignore) == []
-    kept = read_showcase(reports, FREE, open_embedded().sha256)
+    kept = read_showcase(reports, FREE, embedded.open_dataset().sha256)
     assert [picture.image for picture in kept.pictures] == ["astronaut", "coffee", "motorcycle_left"]
     for picture in kept.pictures:
-        pair = open_embedded().load_pair(picture.image)
+        pair = embedded.open_dataset().load_pair(picture.image)
         images = {picture.source: pair.source, picture.target: pair.target}
         images[picture.outputs["a"]] = run_apart(folder, pair.source)
         for place, image in images.items():

@@ -23,8 +23,9 @@ LAYERS = (
     "assessment",
     "job",
     "admission audit calibration quality executor contact_sheet",
-    "timing conversion enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
-    "environment submission archive tolerances showcase",
+    "datasets",
+    "timing conversion enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity "
+    "score_table environment submission archive tolerances showcase",
     "flags",
     "forecast",
     "statistics metrics formats protocol records files screen signals progress errors __init__",
@@ -43,23 +44,33 @@ REFERENCE = {
     "ablation": {"assets", "environment", "files"},
     "ablation_report": {"published", "render"},
     "ablation_sample": {"statistics"},
-    "build": {"submission", "assets", "errors"},
+    "build": {"submission", "assets", "errors", "files"},
     "command": {"errors"},
     "contact_sheet": {"embedded", "enhancement", "errors", "isolation", "submission"},
-    "data": {"assets", "dataset"},
+    "data": {"assets", "datasets"},
     "distill": {"assets", "embedded", "files"},
     "export": {"files"},
     "export_formats": {"assets", "errors", "files", "formats"},
-    "fit_camera": {"assets", "dataset", "embedded", "files"},
+    "fit_camera": {"assets", "datasets", "embedded", "files"},
     "train": {"assets"},
     "training_page": {"render"},
-    "report": {"assets", "dataset", "embedded", "errors", "files", "submission"},
+    "report": {"assets", "dataset", "datasets", "embedded", "errors", "files", "submission"},
     "run_folder": {"environment", "files"},
     "validation": {"assets", "errors", "metrics"},
 }
 """The modules of reference that may import harness, and what of it."""
 
-HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib", "tensorflow", "tf2onnx", "ai_edge_litert"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pyiqa",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "tensorflow",
+    "tf2onnx",
+    "ai_edge_litert",
+}
 """Imported only inside the functions that use them; runtimes, in the child process, is there for nothing else."""
 
 SLOW = {"numpy", "scipy", "pandas", "skimage", "PIL", "tabulate", "msgspec"}

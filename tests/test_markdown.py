@@ -54,7 +54,8 @@ def test_every_column_is_there(challenge: Challenge) -> None:
     (row,) = read_table(render(challenge, make_record(seed=1)), "Split all: 20 pairs")
     assert list(row) == [
         "Rank", "Submission", "Score A", "Score B", "Score C", "P(first) by A, B, C (%)", "PSNR (dB)", "MS-SSIM",
-        "NIQE ↓", "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)", "Status",
+        "NIQE ↓", "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)",
+        "Parameters (k)", "Status",
     ]  # fmt: skip
     assert (row["Rank"], row["Submission"], row["Status"]) == ("1", "alpha", "ok")
     assert (row["Peak RAM (MB)"], row["Model (MB)"], row["Multiply-adds (G)"]) == ("500 (70 loaded)", "0.30", "63.7")
@@ -225,7 +226,7 @@ def test_text_of_a_submission_is_only_text_wherever_it_stands(challenge: Challen
         page.count(HOSTILE_SHOWN) == 4 + 3 + 2 + 3 + 3
     )  # summary and board, not ranked, quality and times, and two rows of runs
     columns = {heading: len(read_table(page, heading)[0]) for heading in ("Split", "Not ranked", "Runs")}
-    assert columns == {"Split": 16, "Not ranked": 3, "Runs": 10}  # as without hostile text
+    assert columns == {"Split": 17, "Not ranked": 3, "Runs": 10}  # as without hostile text
 
 
 def test_markdown_reads_the_same_text(challenge: Challenge) -> None:

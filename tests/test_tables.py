@@ -9,7 +9,7 @@ import pytest
 from stored import PROFILES
 
 from harness.challenge import Challenge, read_challenge
-from harness.dataset import PIRM2018B_SPLITS
+from harness.datasets.pirm2018b import SPLITS as PIRM2018B_SPLITS
 from harness.errors import UsageError
 from harness.published.ablation import read_ablation
 from harness.published.comparison import Comparison, compare_published

@@ -139,7 +139,9 @@ def test_both_files_belong_to_the_model(tmp_path: Path) -> None:
     folder = read_submission(write_source(tmp_path / "a"))
     whole, size = hash_model(folder, limit_bytes=10_000)
     assert size == len(CODE) + len(save(WEIGHTS))
-    with pytest.raises(SubmissionError, match=r"model\.py and weights\.safetensors have 0\.0 MB, 0\.0001 MB are allowed"):
+    with pytest.raises(
+        SubmissionError, match=r"model\.py and weights\.safetensors have 0\.0 MB, 0\.0001 MB are allowed"
+    ):
         hash_model(folder, limit_bytes=100)
     write_source(tmp_path / "a", weights=save({"shift": torch.zeros(3, 1, 1)}))
     assert hash_model(folder, limit_bytes=10_000)[0] != whole

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.boards import Estimate, contains, estimate_quality, estimate_times, restrict_quality
 from harness.challenge import Challenge
-from harness.dataset import PIRM2018B_SPLITS
+from harness.datasets.pirm2018b import SPLITS as PIRM2018B_SPLITS
 from harness.errors import UsageError
 from harness.published.ablation import MeasuredCondition, tabulate_ablation
 from harness.published.orders import join_words
@@ -126,7 +126,7 @@ def choose_records(records: Sequence[Record], challenge: Challenge) -> dict[str,
 
     def rank(record: Record) -> tuple[bool, int]:
         quality = record.quality
-        return (False, 0) if quality is None else (quality.dataset == challenge.dataset, len(quality.pairs))
+        return (False, 0) if quality is None else (quality.dataset == challenge.dataset_name, len(quality.pairs))
 
     return {record.submission.name: record for record in sorted(records, key=rank)}
 
@@ -135,7 +135,7 @@ def measure(record: Record, challenge: Challenge) -> dict[str, Estimate]:
     """The quantities that the record has."""
     found: dict[str, Estimate] = {}
     quality = record.quality
-    if quality is not None and quality.dataset == challenge.dataset:
+    if quality is not None and quality.dataset == challenge.dataset_name:
         for split in SPLITS:
             if contains(quality, PIRM2018B_SPLITS[split]):
                 restricted = restrict_quality(quality, PIRM2018B_SPLITS[split], split)

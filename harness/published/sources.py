@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from harness.boards import contains
 from harness.challenge import Challenge
-from harness.dataset import PIRM2018B_SPLITS
+from harness.datasets.pirm2018b import SPLITS as PIRM2018B_SPLITS
 from harness.published.paper import Method
 from harness.records import Record
 
@@ -15,9 +15,9 @@ def describe_quality(method: Method, chosen: Mapping[str, Record], challenge: Ch
     if record is None or record.quality is None:
         return explain_absence(method, chosen, published=method.psnr is not None)
     quality, images = record.quality, PIRM2018B_SPLITS["test"]
-    if quality.dataset != challenge.dataset or not contains(quality, images):
+    if quality.dataset != challenge.dataset_name or not contains(quality, images):
         where = f"{quality.split} of {quality.dataset}"
-        return f"{describe_weights(record, method)}; not measured on test of {challenge.dataset}, only on {where}"
+        return f"{describe_weights(record, method)}; not measured on test of {challenge.dataset_name}, only on {where}"
     return f"{describe_weights(record, method)}; {len(images)} pairs"
 
 
@@ -26,9 +26,9 @@ def describe_niqe(method: Method, chosen: Mapping[str, Record], challenge: Chall
     record = chosen.get(method.submission)
     if record is None or record.quality is None:
         return explain_absence(method, chosen, published=method.niqe is not None)
-    if record.quality.dataset != challenge.dataset:
+    if record.quality.dataset != challenge.dataset_name:
         only = record.quality.dataset
-        return f"{describe_weights(record, method)}; not measured on {challenge.dataset}, only on {only}"
+        return f"{describe_weights(record, method)}; not measured on {challenge.dataset_name}, only on {only}"
     return f"{describe_weights(record, method)}; {len(record.quality.photos)} photos"
 
 

@@ -13,6 +13,7 @@ from harness.render.cells import (
     format_estimate,
     format_number,
     head_metric,
+    head_score,
 )
 
 
@@ -33,7 +34,7 @@ def render_tabular(board: Board) -> str:
 def list_cells(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": flatten(str(row["submission"]))}
-    cells |= {f"Score {name}": format_estimate(row, name, 2) for name in board.phase.scores}
+    cells |= {head_score(name, board.phase): format_estimate(row, name, 2) for name in board.phase.scores}
     cells |= {head_metric(m.name): format_estimate(row, m.name, count_digits(m.name)) for m in board.challenge.metrics}
     return cells | {
         "Time (ms)": format_estimate(row, "time", count_time_digits(row["time"])),

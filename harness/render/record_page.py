@@ -38,7 +38,7 @@ def describe_record(
         "paper": submission.paper_url if is_link(submission.paper_url) else "",
         "status": record.status,
         "failure": record.failure,
-        "dataset": record.quality.dataset if record.quality else challenge.dataset,
+        "dataset": record.quality.dataset if record.quality else challenge.dataset_name,
         "summaries": [summarise(row, board) for board, row in standings],
         "remarks": list_remarks(record),
         "extremes": extremes,

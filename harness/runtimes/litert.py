@@ -159,7 +159,9 @@ def count_multiply_adds(content: bytes, *, layout: Layout, width_px: int, height
     model = Model(interpreter)
     model.place(np.zeros((1, 3, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, 3), np.float32))
     model.run()
-    shapes = {tensor["index"]: [int(length) for length in tensor["shape"]] for tensor in interpreter.get_tensor_details()}
+    shapes = {
+        tensor["index"]: [int(length) for length in tensor["shape"]] for tensor in interpreter.get_tensor_details()
+    }
     return sum(count_operator(operator, shapes) for operator in interpreter._get_ops_details())
 
 
@@ -172,7 +174,9 @@ def count_operator(operator: dict[str, Any], shapes: dict[int, list[int]]) -> in
     output = shapes[operator["outputs"][0]]
     if name == "TRANSPOSE_CONV":  # it multiplies at every input position: the shape, weights (O, h, w, I), the source
         return prod(shapes[operator["inputs"][2]]) * prod(second[:3])
-    if name == "BATCH_MATMUL":  # the first may be transposed: of its two lengths one is the output's, the other is summed
+    if (
+        name == "BATCH_MATMUL"
+    ):  # the first may be transposed: of its two lengths one is the output's, the other is summed
         return prod(output) * (prod(first[-2:]) // output[-2])
     # weights are (O, h, w, I) or (O, I), of a depthwise convolution (1, h, w, O)
     return prod(output) * prod(second[1:3] if name == "DEPTHWISE_CONV_2D" else second[1:])

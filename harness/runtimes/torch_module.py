@@ -29,9 +29,7 @@ def count_multiply_adds(code: bytes, weights: bytes, *, layout: Layout, width_px
     """Never known: a program can hide its work."""
 
 
-def load_model(
-    code: bytes, weights: bytes, *, kind: str, threads: int, device: Device, seed: int | None
-) -> Program:
+def load_model(code: bytes, weights: bytes, *, kind: str, threads: int, device: Device, seed: int | None) -> Program:
     """Build the network and make it ready to run."""
     del kind
     prepare_torch(threads, device)
@@ -60,9 +58,10 @@ def build_network(code: bytes, weights: bytes) -> nn.Module:
 def read_weights(content: bytes) -> dict[str, Any]:
     """The tensors of a safetensors file, by name; no pickle is read."""
     try:
-        return safetensors.torch.load(content)
+        tensors: dict[str, Any] = safetensors.torch.load(content)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"the weights are no whole safetensors file ({shorten(error)}); save them again") from error
+    return tensors
 
 
 def run_code(code: bytes) -> ModuleType:
