@@ -263,7 +263,7 @@ def make_record(
 
 
 def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
-    """Whether a failure is a broken limit, missing weights, or something that went wrong."""
-    if error.kind == "missing" and folder.manifest.weights:
+    """Whether a failure is a broken limit, something missing that can be had, or something that went wrong."""
+    if error.kind == "not_installed" or (error.kind == "missing" and folder.manifest.weights):
         return "unavailable"
     return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"

@@ -73,7 +73,7 @@ def answer(session: "Session", request: protocol.Request, payload: bytes | Files
     try:
         return session.handle(request, payload)
     except MissingError as error:
-        return protocol.Failed("missing", str(error))
+        return protocol.Failed("not_installed", str(error))
     except MemoryError as error:
         return protocol.Failed("out_of_memory", first_line(error))
     except Exception as error:  # whatever a model throws is the model's failure

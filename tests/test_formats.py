@@ -1,15 +1,18 @@
 """The table of formats, held against the manifest, the runtimes, the extras and the pages."""
 
 import tomllib
-from importlib import metadata
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import models
 import pytest
 
+from harness import protocol, serving
+from harness.assessment import judge_failure
+from harness.errors import ModelError
 from harness.formats import CODE, FORMATS, PACKAGE, describe_missing, find_format, guess_runtime, list_files
-from harness.isolation import NEEDED_FOR_CODE
-from harness.submission import Manifest
+from harness.isolation import NEEDED_FOR_CODE, describe_failure
+from harness.submission import Manifest, read_submission
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,4 +58,21 @@ def test_a_second_file_lies_beside_the_first() -> None:
 def test_what_is_missing_is_named_with_the_command_that_brings_it() -> None:
     sentence = "the runtime 'litert' needs ai_edge_litert; pip install 'efficient-enhancement-harness[litert]'"
     assert describe_missing("litert", "ai_edge_litert") == sentence
-    assert "litert" in (metadata.metadata(PACKAGE).get_all("Provides-Extra") or [])
+
+
+def test_a_format_whose_package_is_missing_says_so_and_fails_no_submission(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def import_module(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name="tensorflow")
+
+    monkeypatch.setattr(serving.importlib, "import_module", import_module)
+    reply = serving.answer(serving.Session(), protocol.Convert("tensorflow"), [])
+    assert reply == protocol.Failed("not_installed", describe_missing("tensorflow", "tensorflow"))
+    folder = read_submission(models.write_submission(tmp_path / "a", runtime="tensorflow"))
+    error = ModelError(describe_failure("load", reply.message, folder.model_path), stage="load", kind=reply.kind)
+    assert judge_failure(folder, error) == "unavailable"
+    assert str(error) == (
+        "its load failed: model.pb: the runtime 'tensorflow' needs tensorflow; "
+        "pip install 'efficient-enhancement-harness[tensorflow]'."
+    )
