@@ -68,5 +68,5 @@ $(VENV)/docs.stamp: $(VENV)/core.stamp
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/reference.stamp
-	$(INSTALL) '.[reference,iqa,test,dev]'
+	$(INSTALL) '.[reference,iqa,tensorflow,litert,test,dev]'
 	touch $@
