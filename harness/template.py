@@ -1,7 +1,6 @@
 """Commented files to start from: a submission's manifest, a challenge."""
 
 import os
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -13,12 +12,11 @@ from harness.dataset import open_folder
 from harness.datasets import KNOWN
 from harness.errors import SubmissionError, UsageError
 from harness.files import write_new
-from harness.protocol import CODE
+from harness.formats import CODE, FORMATS
 from harness.scoring import suggest_name
 from harness.submission import MANIFEST, Manifest, SubmissionFolder, check_names, decode_manifest, read_submission
 
 FOLDER = Path(__file__).parent / "templates"
-MODEL_FILES = {"onnx": "model.onnx", "torchscript": "model.pt", "pt2": "model.pt2"}
 
 CHALLENGE = "challenge.toml"
 PHOTO_SIZE = (1280, 720)
@@ -47,7 +45,7 @@ def write_submission(name: str, folder: Path, *, runtime: str, challenge: str = 
 
 def render_submission(name: str, runtime: str, challenge: str) -> str:
     """The text of a manifest: it holds, with what the entrant alone knows left to be said."""
-    known = list_runtimes()
+    known = {row.runtime: row.model_file for row in FORMATS}
     if runtime not in known:
         raise UsageError(f"unknown runtime '{runtime}'{suggest_name(runtime, known)}; known are {', '.join(known)}.")
     text = fill_template(
@@ -57,7 +55,7 @@ def render_submission(name: str, runtime: str, challenge: str) -> str:
         runtimes=", ".join(known),
         programs=", ".join(CODE),
         challenge=quote_toml(challenge),
-        model_file=MODEL_FILES.get(runtime, "model"),
+        model_file=known[runtime],
     )
     decode_manifest(text, Path(MANIFEST))
     return text
@@ -134,12 +132,6 @@ def check_name(name: str, path: Path) -> None:
         check_names(Manifest(name=name, title=name, trained_on=""), path)
     except SubmissionError as error:
         raise UsageError(str(error)) from None
-
-
-def list_runtimes() -> tuple[str, ...]:
-    """The formats of models that a manifest may name."""
-    hint = typing.get_type_hints(Manifest)["runtime"]
-    return typing.get_args(hint)
 
 
 def fill_template(file: str, **words: str) -> str:

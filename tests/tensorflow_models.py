@@ -44,6 +44,11 @@ def multiply(x: tf.Tensor) -> tf.Tensor:
     return x + tf.reshape(tf.matmul(y, gram), tf.shape(x))
 
 
+def stick(x: tf.Tensor) -> tf.Tensor:
+    """What takes one size alone."""
+    return x + RANDOM.normal(0, 0.1, (1, 100, 100, 3)).astype(np.float32)
+
+
 def draw(x: tf.Tensor) -> tf.Tensor:
     return x + tf.random.uniform(tf.shape(x))
 
@@ -128,6 +133,7 @@ def save_lites(folder: Path) -> None:
     for build in (brighten, convolve, enlarge, multiply, draw, loop):
         save_lite(folder / f"{build.__name__}.tflite", build)
     save_lite(folder / "fixed.tflite", convolve, shape=(1, 100, 100, 3))
+    save_lite(folder / "stick.tflite", stick, shape=(1, 100, 100, 3))
     save_lite(folder / "half.tflite", convolve, half=True)
     save_lite(folder / "custom.tflite", brighten, select=True)
     save_counter(folder / "counter.tflite")

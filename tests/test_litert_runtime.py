@@ -91,11 +91,25 @@ def test_a_loop_is_named(process: ModelProcess, tensorflow_models: Path) -> None
     assert count(process, tensorflow_models / "loop.tflite") is None
 
 
-def test_a_fixed_size_is_refused(process: ModelProcess, tensorflow_models: Path, tmp_path: Path) -> None:
+def test_a_fixed_size_that_can_be_set_all_the_same_is_free(process: ModelProcess, tensorflow_models: Path) -> None:
     inspected = inspect(process, tensorflow_models / "fixed.tflite")
+    assert inspected.inputs == (FREE,)
+    image = np.random.default_rng(4).random((1, 24, 36, 3), dtype=np.float32)
+    outputs = []
+    for name in ("fixed.tflite", "convolve.tflite"):
+        with ModelProcess(memory_limit_bytes=LIMIT_BYTES) as fresh:
+            fresh.load(tensorflow_models / name, runtime="litert", threads=1, deadline_s=60)
+            outputs.append(fresh.fetch(run(fresh, image)))
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+
+
+def test_a_size_that_the_network_needs_is_refused(
+    process: ModelProcess, tensorflow_models: Path, tmp_path: Path
+) -> None:
+    inspected = inspect(process, tensorflow_models / "stick.tflite")
     sentence = r"^model\.tflite: its input \[1x100x100x3\] has a fixed size as NHWC; export it with free height"
     with pytest.raises(SubmissionError, match=sentence):
-        check_interface(submit(tmp_path / "a", tensorflow_models / "fixed.tflite"), inspected)
+        check_interface(submit(tmp_path / "a", tensorflow_models / "stick.tflite"), inspected)
 
 
 @pytest.mark.parametrize("cut", [0, 8, 40, 400, 2000], ids=str)

@@ -17,14 +17,17 @@ from harness.challenge import FOLDER as PACKAGED
 from harness.challenge import Challenge, read_challenge
 from harness.datasets import KNOWN, open_dataset
 from harness.errors import DataError, UsageError
+from harness.formats import FORMATS
 from harness.schema import render_schema
 from harness.submission import MANIFEST, Manifest, read_submission
-from harness.template import CHALLENGE, FOLDER, list_runtimes, write_challenge, write_submission
+from harness.template import CHALLENGE, FOLDER, write_challenge, write_submission
 
 # --- a submission
 
+RUNTIMES = tuple(row.runtime for row in FORMATS)
 
-@pytest.mark.parametrize("runtime", list_runtimes())
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_new_submission_lacks_its_model_alone(tmp_path: Path, runtime: str) -> None:
     written = write_submission("my_net", tmp_path / "submissions", runtime=runtime)
     assert written.path == tmp_path / "submissions" / "my_net"
@@ -39,8 +42,8 @@ def test_a_new_submission_is_made_for_its_challenge(tmp_path: Path) -> None:
 
 
 def test_each_format_has_a_file_of_its_own(tmp_path: Path) -> None:
-    files = {write_submission(name, tmp_path, runtime=name).manifest.model_file for name in list_runtimes()}
-    assert len(files) == len(list_runtimes())
+    files = {write_submission(name, tmp_path, runtime=name).manifest.model_file for name in RUNTIMES}
+    assert len(files) == len(RUNTIMES)
 
 
 def test_every_key_of_the_manifest_is_shown() -> None:

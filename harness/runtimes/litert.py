@@ -1,7 +1,7 @@
 """TensorFlow Lite models: what a file declares, what it costs, and how LiteRT runs it on the CPU."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -47,16 +47,20 @@ OPERATORS, TYPES = list_names(schema.BuiltinOperator), list_names(schema.TensorT
 
 
 def inspect_model(content: bytes, *, kind: str = "litert") -> Inspected:
-    """Read the file without running it. Raises ValueError when it is no TensorFlow Lite model."""
+    """Read the file; only one of fixed size is run, to see whether it takes others. ValueError when it is no model."""
     del kind
     try:
         model = read_model(content)
         graph = model.Subgraphs(0)
         names = {name for name, _ in list_operators(model)}
+        inputs = tuple(describe_tensor(graph.Tensors(graph.Inputs(i))) for i in range(graph.InputsLength()))
+        outputs = tuple(describe_tensor(graph.Tensors(graph.Outputs(i))) for i in range(graph.OutputsLength()))
+        if not any(find_refused(model)) and is_resizable(content, inputs, outputs):
+            inputs, outputs = free_size(inputs[0]), free_size(outputs[0])
         return Inspected(
             opset=0,
-            inputs=tuple(describe_tensor(graph.Tensors(graph.Inputs(i))) for i in range(graph.InputsLength())),
-            outputs=tuple(describe_tensor(graph.Tensors(graph.Outputs(i))) for i in range(graph.OutputsLength())),
+            inputs=inputs,
+            outputs=outputs,
             parameters=count_parameters(model),
             refused=tuple(sorted(set(find_refused(model)))),
             control_flow=tuple(sorted(names & CONTROL_FLOW)),
@@ -113,6 +117,40 @@ def describe_tensor(tensor: Any) -> Tensor:
     return Tensor(name, TYPES.get(tensor.Type(), "unknown").lower(), shape)
 
 
+def is_resizable(content: bytes, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+    """Whether a model whose file fixes its size takes another one all the same, as most convolutions do."""
+    shapes = [[length for length in tensor.shape if length is not None] for tensor in (*inputs, *outputs)]
+    if len(shapes) != 2 or any(len(shape) != 4 for shape in shapes):
+        return False
+    source, output = shapes
+    model = Model(make_plain(content))
+    try:
+        model.place(np.zeros(enlarge(source), np.float32))
+        model.run()
+    except (RuntimeError, ValueError):  # an operator that has the size in it
+        return False
+    return list(model.take().shape) == enlarge(output)
+
+
+def enlarge(shape: Sequence[int]) -> list[int]:
+    """The shape (NHWC) of a larger image of another form."""
+    batch, height_px, width_px, channels = shape
+    return [batch, 2 * height_px, 3 * width_px, channels]
+
+
+def free_size(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The tensor with free height and width (NHWC)."""
+    batch, _, _, channels = tensor.shape
+    return (Tensor(tensor.name, tensor.dtype, (batch, None, None, channels)),)
+
+
+def make_plain(content: bytes) -> Interpreter:
+    """An interpreter in which each operator runs by itself, and can be looked at."""
+    return Interpreter(
+        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+
+
 def count_parameters(model: Any) -> int:
     """Constants that are floating or quantised, each buffer once."""
     sizes = {}
@@ -153,9 +191,7 @@ def count_multiply_adds(content: bytes, *, layout: Layout, width_px: int, height
     """
     if any(name not in MULTIPLYING | NOT_COUNTED for name, _ in list_operators(read_model(content))):
         return None
-    interpreter = Interpreter(
-        model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
+    interpreter = make_plain(content)
     model = Model(interpreter)
     model.place(np.zeros((1, 3, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, 3), np.float32))
     model.run()
@@ -202,7 +238,7 @@ class Model:
     def place(self, source: np.ndarray) -> None:
         """Keep the input of the coming runs; the model takes on its size where that is new."""
         if source.shape != self.shape:
-            self.interpreter.resize_tensor_input(self.source, source.shape, strict=True)
+            self.interpreter.resize_tensor_input(self.source, source.shape, strict=False)
             self.interpreter.allocate_tensors()
             self.shape = source.shape
         self.interpreter.set_tensor(self.source, source)
