@@ -15,6 +15,7 @@ import msgspec
 from harness.environment import describe_environment
 from harness.errors import SubmissionError
 from harness.executor import Crew
+from harness.formats import find_format
 from harness.job import Evaluation, Parcel
 from harness.progress import CHECK, Progress, Step, Tally
 from harness.records import (
@@ -281,7 +282,7 @@ def make_record(
         evaluation.challenge.name,
         submission,
         status,
-        describe_environment(),
+        describe_environment(find_format(submission.runtime).packages),
         quality=quality,
         memory=memory,
         cost=cost,
@@ -291,7 +292,7 @@ def make_record(
 
 
 def judge_failure(folder: SubmissionFolder, failure: Failure) -> Status:
-    """Whether a failure is a broken limit, missing weights, or something that went wrong."""
-    if failure.kind == "missing" and folder.manifest.weights:
+    """Whether a failure is a broken limit, something missing that can be had, or something that went wrong."""
+    if failure.kind == "not_installed" or (failure.kind == "missing" and folder.manifest.weights):
         return "unavailable"
     return "disqualified" if failure.kind in ("out_of_memory", "too_large") else "failed"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import site
+from harness import worksite
 from harness.cluster_crew import TIMING, ClusterCrew, list_timing_workers
 from harness.dataset import Dataset
 from harness.errors import DisturbedError, HarnessError, UsageError, quote
@@ -55,17 +55,17 @@ class Cluster:
 
     def __init__(self, client: "Client") -> None:
         self._client = client
-        machines = self._ask_all(site.describe_machine)
-        ours = site.describe_code()
+        machines = self._ask_all(worksite.describe_machine)
+        ours = worksite.describe_code()
         for address, machine in machines.items():
-            if other := site.find_other_code(machine.code, ours):
+            if other := worksite.find_other_code(machine.code, ours):
                 raise UsageError(f"the worker {address} on {machine.host} has {other}; install there what is here.")
         timing = list_timing_workers(client)
         self.timed = bool(timing)
         self.hosts = sorted({machine.host for machine in machines.values()})
         self.timing_hosts = sorted({machines[address].host for address in timing if address in machines})
         self.cores = min(machine.cores for address, machine in machines.items() if not timing or address in timing)
-        self.orders: site.Orders | None = None
+        self.orders: worksite.Orders | None = None
 
     def describe(self) -> str:
         """Who does the work, in a sentence."""
@@ -81,7 +81,7 @@ class Cluster:
         self.orders = write_orders(evaluation, dataset)
         executor = self._client.get_executor(pure=False)
         futures = [
-            executor.submit(site.try_evaluation, self.orders, workers=[address])
+            executor.submit(worksite.try_evaluation, self.orders, workers=[address])
             for address in self._client.scheduler_info()["workers"]
         ]
         return merge_layers([future.result() for future in futures])
@@ -123,9 +123,9 @@ def locate_dataset(name: str | None, dataset: Dataset) -> str:
     return dataset.name
 
 
-def write_orders(evaluation: Evaluation, dataset: str) -> site.Orders:
+def write_orders(evaluation: Evaluation, dataset: str) -> worksite.Orders:
     """What a worker needs to set up the evaluation."""
-    orders = site.Orders(
+    orders = worksite.Orders(
         "",
         evaluation.challenge,
         dataset,
@@ -135,7 +135,7 @@ def write_orders(evaluation: Evaluation, dataset: str) -> site.Orders:
         evaluation.threads,
         evaluation.device,
         evaluation.allow_code,
-        site.describe_code(),
+        worksite.describe_code(),
     )
     return replace(orders, key=hash_content(orders)[:32])
 

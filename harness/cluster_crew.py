@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from harness import site
+from harness import worksite
 from harness.environment import describe_environment
 from harness.errors import DisturbedError, ModelError, SubmissionError
 from harness.job import Parcel
@@ -55,11 +55,11 @@ class ClusterCrew:
     when nothing else is out: if a worker dies again, it was this one.
     """
 
-    def __init__(self, client: "Client", orders: site.Orders, scratch: Path) -> None:
+    def __init__(self, client: "Client", orders: worksite.Orders, scratch: Path) -> None:
         self.scratch = scratch
         self._client, self._orders = client, orders
         self._executor = client.get_executor(pure=False)
-        self._models: OrderedDict[tuple[Path, int, int], Any] = OrderedDict()
+        self._models: OrderedDict[tuple[tuple[Path, int, int], ...], Any] = OrderedDict()
         self._suspects: deque[Errand] = deque()
         self._out: dict[Errand, Future[Any]] = {}
         self._changing = threading.RLock()
@@ -91,13 +91,13 @@ class ClusterCrew:
         """Raises ModelError where two workers died of it, and DisturbedError where none is there for it."""
         from distributed import KilledWorker
 
-        cargo = site.Cargo(self._orders, parcel.folder.manifest)
+        cargo = worksite.Cargo(self._orders, parcel.folder.manifest)
         for _ in range(TRIES):
             address = self._find_quiet_worker()
             model = self._send_model(parcel.folder)
-            baseline = self._send_file(parcel.evaluation.challenge.baseline.model)
+            baseline = self._send_files([parcel.evaluation.challenge.baseline.model])
             future: Future[T] = self._executor.submit(
-                *(site.run_timed_task, cargo, model, baseline, task, *arguments), resources=QUIET, workers=[address]
+                *(worksite.run_timed_task, cargo, model, baseline, task, *arguments), resources=QUIET, workers=[address]
             )
             try:
                 return self._await(future, address)
@@ -118,18 +118,19 @@ class ClusterCrew:
     def _send_model(self, folder: SubmissionFolder) -> Any:
         """A Dask future of the model's bytes. Raises SubmissionError where there is no model that could be sent."""
         hash_model(folder, limit_bytes=self._orders.challenge.limits.model_bytes)
-        return self._send_file(folder.model_path)
+        return self._send_files(folder.model_paths)
 
-    def _send_file(self, path: Path) -> Any:
-        """A Dask future of a file's bytes: a task, so that they come again after a loss, as scattered ones do not."""
-        told = path.stat()
-        key = (path, told.st_mtime_ns, told.st_size)
+    def _send_files(self, paths: Sequence[Path]) -> Any:
+        """A Dask future of files' bytes: a task, so that they come again after a loss, as scattered ones do not."""
+        key = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
         with self._changing:
             if key not in self._models or self._models[key].status in ("error", "cancelled", "lost"):
                 import dask
 
                 with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 GB"}):
-                    self._models[key] = self._client.submit(site.keep, path.read_bytes(), pure=False)
+                    self._models[key] = self._client.submit(
+                        worksite.keep, {path.name: path.read_bytes() for path in paths}, pure=False
+                    )
             self._models.move_to_end(key)
             while len(self._models) > MOST_MODELS:
                 self._models.popitem(last=False)
@@ -143,8 +144,8 @@ class ClusterCrew:
         except SubmissionError as error:
             answer(errand, None, error)
             return
-        cargo = site.Cargo(self._orders, errand.folder.manifest)
-        inner = self._executor.submit(site.run_task, cargo, model, *errand.work, **errand.options)
+        cargo = worksite.Cargo(self._orders, errand.folder.manifest)
+        inner = self._executor.submit(worksite.run_task, cargo, model, *errand.work, **errand.options)
         with self._changing:
             self._out[errand] = inner
         inner.add_done_callback(lambda ended: self._take(errand, ended))

@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import psutil
 
 from harness.records import Environment
 
-PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
-"""Those whose version can change a digit or a time."""
+PACKAGE = "efficient-enhancement-harness"
+PACKAGES = (PACKAGE, "numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
+"""Those whose version can change a digit or a time; an installed harness has no commit, but a version."""
 CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe_environment(host: str = "") -> Environment:
-    """The state of this machine and of the package's checkout, now. host: its name, where it is to be told."""
+def describe_environment(packages: Sequence[str] = (), host: str = "") -> Environment:
+    """The state of this machine and of the package's checkout, now.
+
+    packages: those to name beside the usual ones. host: the machine's name, where it is to be told.
+    """
     commit = run_git("rev-parse", "HEAD")
     return Environment(
         started_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -28,7 +33,7 @@ def describe_environment(host: str = "") -> Environment:
         cpu_count=count_cpus(),
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages=find_versions(),
+        packages=find_versions([*PACKAGES, *packages]),
         host=host,
     )
 
@@ -58,10 +63,10 @@ def read_cpu_model() -> str:
     return next(names, platform.machine())
 
 
-def find_versions() -> dict[str, str]:
-    """Versions of PACKAGES; one that is installed under another name (onnxruntime-gpu, say) is left out."""
+def find_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of packages; one that is installed under another name (onnxruntime-gpu, say) is left out."""
     versions = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

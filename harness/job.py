@@ -9,6 +9,7 @@ import numpy as np
 
 from harness import enhancement
 from harness.challenge import Challenge
+from harness.conversion import prepare_model
 from harness.dataset import Dataset
 from harness.isolation import ModelProcess
 from harness.protocol import Device
@@ -57,10 +58,11 @@ class Job:
         """A fresh process with the model loaded, by default with the evaluation's threads."""
         evaluation, submission = self.evaluation, self.submission
         limits = evaluation.limits
+        path, runtime = prepare_model(self.path, submission.runtime)
         with ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code) as process:
             process.load(
-                self.path,
-                runtime=submission.runtime,
+                path,
+                runtime=runtime,
                 threads=threads or evaluation.threads,
                 device=evaluation.device,
                 seed=submission.seed,
@@ -70,8 +72,13 @@ class Job:
 
     def enhance(self, process: ModelProcess, image: np.ndarray) -> np.ndarray:
         """The output for a uint8 HxWx3 image."""
-        layout = self.submission.layout
-        return enhancement.enhance(process, image, layout=layout, deadline_s=self.evaluation.limits.run_s)
+        return enhancement.enhance(
+            process,
+            image,
+            layout=self.submission.layout,
+            deadline_s=self.evaluation.limits.run_s,
+            scale=self.evaluation.challenge.scale,
+        )
 
     def draw(self, process: ModelProcess, image: np.ndarray) -> list[np.ndarray]:
         """As many outputs for one image as the submission declares."""

@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 
 from harness.archive import locate_chunks, write_bytes
+from harness.environment import find_versions
 from harness.fingerprint import hash_content, hash_sources
+from harness.formats import find_format
 from harness.job import Evaluation
 from harness.records import Environment, Submission
 from harness.tasks import Chunk, Pairs
@@ -47,6 +49,7 @@ def compute_chunk_key(submission: Submission, pairs: Pairs | None, evaluation: E
             "threads": 1 if pairs else evaluation.threads,
             "device": evaluation.device,
             "code": hash_sources(),
+            "packages": find_versions(find_format(submission.runtime).packages),
             "place": msgspec.structs.replace(place, started_utc="", git_commit="", git_dirty=False),
         }
     )

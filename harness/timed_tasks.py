@@ -53,7 +53,8 @@ def run_audit(
         ran = run_once(process, image, layout=layout, run_s=evaluation.limits.run_s)
         # a busy machine disturbs CPU time far less
         spent_ns = ran.cpu_ns if evaluation.device == "cpu" else ran.wall_ns
-        return enhancement.fetch_output(process, ran, image.shape, layout=layout), spent_ns
+        scale = evaluation.challenge.scale
+        return enhancement.fetch_output(process, ran, image.shape, layout=layout, scale=scale), spent_ns
 
     return measure_audit(
         run,
@@ -69,7 +70,7 @@ def time_block(parcel: Parcel, submission: Submission, model_first: bool) -> Tim
     evaluation, plan = parcel.evaluation, find_plan(parcel)
     try:
         timed = timing.time_block(
-            TimedModel(parcel.folder.model_path, submission.runtime, submission.layout, submission.seed),
+            describe_timed(parcel, submission),
             TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
             list_pictures(evaluation.dataset, plan),
             expected=load_expected(parcel, submission),
@@ -80,6 +81,17 @@ def time_block(parcel: Parcel, submission: Submission, model_first: bool) -> Tim
     except SubmissionError as error:
         return describe_fault(error)
     return TimedBlock(timed, parcel.environment)
+
+
+def describe_timed(parcel: Parcel, submission: Submission) -> TimedModel:
+    """The submission's model as timing needs it."""
+    return TimedModel(
+        parcel.folder.model_path,
+        submission.runtime,
+        submission.layout,
+        submission.seed,
+        parcel.evaluation.challenge.scale,
+    )
 
 
 def find_plan(parcel: Parcel) -> TimingPlan:

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from harness.conversion import prepare_model
 from harness.enhancement import check_agreement, fetch_output, prepare_source
 from harness.environment import is_same_machine
 from harness.errors import ChallengeError, DisturbedError, ModelError
@@ -24,12 +25,13 @@ from harness.statistics import is_noisy, predict_count
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model as timing needs it."""
+    """A model as timing needs it; scale: of its outputs."""
 
     path: Path
     runtime: str
     layout: str
     seed: int | None = None
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,9 @@ def measure_block(
                 with excuse_submission(timed, baseline), awake(process):
                     runs[side].append(run_once(process, picture, layout=timed.layout, run_s=limits.run_s))
                     if timed is model and expected is not None:
-                        output = fetch_output(process, runs[side][-1], picture.shape, layout=timed.layout)
+                        output = fetch_output(
+                            process, runs[side][-1], picture.shape, layout=timed.layout, scale=timed.scale
+                        )
                         check_agreement(output, expected[turn], "a timed run")
     blocks = [_Block(load, tuple(side)) for load, side in zip(load_ns, runs, strict=True)]
     return (blocks[0], blocks[1]) if model_first else (blocks[1], blocks[0])
@@ -243,9 +247,10 @@ def measure_block(
 
 def load_timed(process: ModelProcess, timed: TimedModel, *, plan: TimingPlan, load_s: float) -> int:
     """Load a model as it is timed; how long that took, in ns."""
+    path, runtime = prepare_model(timed.path, timed.runtime)
     return process.load(
-        timed.path,
-        runtime=timed.runtime,
+        path,
+        runtime=runtime,
         threads=plan.threads,
         device=plan.device,
         seed=timed.seed,

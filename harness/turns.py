@@ -16,16 +16,18 @@ from harness.archive import (
     write_record,
 )
 from harness.assessment import Assessed, Chosen, assess
+from harness.environment import find_versions
 from harness.errors import DisturbedError, RecordError, SubmissionError, UsageError
 from harness.evaluate import Draft, add_block, audit, describe_series, prepare_expected, start_series
 from harness.executor import Crew, OpenCrew, open_crew
-from harness.fingerprint import compute_key, hash_file
+from harness.fingerprint import compute_key
+from harness.formats import find_format
 from harness.job import Evaluation, Parcel
 from harness.outcome import Outcome, describe_known, describe_oddities, describe_replaced
 from harness.progress import Progress, Step
 from harness.records import Environment, Failure, Record
 from harness.shelf import Shelf
-from harness.submission import SubmissionFolder, is_regular
+from harness.submission import SubmissionFolder, hash_model
 from harness.tasks import check_model
 from harness.timing import TimingSeries
 
@@ -50,6 +52,8 @@ class Run:
 
     def compute_key(self, folder: SubmissionFolder, model_sha256: str, place: Environment) -> str:
         """The key of the submission's result, at this place of the work and now."""
+        own = find_versions(find_format(folder.manifest.runtime).packages)
+        place = msgspec.structs.replace(place, packages=place.packages | own)
         split = choose_split(folder.manifest, self.evaluation.dataset, self.split)
         return compute_key(folder.manifest, self.evaluation, model_sha256=model_sha256, split=split, environment=place)
 
@@ -249,9 +253,11 @@ def find_stored(folder: SubmissionFolder, run: Run, path: Path, place: Environme
         record = read_record(path)
     except RecordError:
         return None
-    if record.status != "ok" or not is_regular(folder.model_path):
+    try:
+        sha256, _ = hash_model(folder, limit_bytes=run.evaluation.challenge.limits.model_bytes)
+    except SubmissionError:
         return None
-    return record if record.key == run.compute_key(folder, hash_file(folder.model_path), place) else None
+    return record if record.status == "ok" and record.key == run.compute_key(folder, sha256, place) else None
 
 
 def put_off(record: Record, run: Run, sentence: str, exit_code: int = 0) -> Outcome:

@@ -15,6 +15,7 @@ LAYERS = (
     "__main__",
     "cli",
     "commands",
+    "codabench",
     "display api gate session reporting",
     "run_report",
     "export",
@@ -22,22 +23,23 @@ LAYERS = (
     "outcome evaluate boards findings regression published render gallery",
     "assessment cluster",
     "cluster_crew",
-    "shelf watch timed_tasks site",
+    "shelf watch timed_tasks worksite",
     "tasks fingerprint executor",
     "job",
     "admission audit calibration quality contact_sheet",
+    "schema template",
     "datasets",
-    "remote timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity "
-    "score_table environment submission archive tolerances showcase",
+    "remote timing conversion enhancement isolation launch watchdog dataset embedded assets challenge scoring "
+    "sensitivity score_table environment submission archive tolerances showcase",
     "flags",
     "forecast",
-    "statistics metrics protocol records files screen signals progress errors __init__",
+    "statistics metrics formats protocol records files screen signals progress errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 
 CHILD = {
     "worker": {"protocol", "confinement", "serving"},
-    "serving": {"protocol", "confinement", "runtimes"},
+    "serving": {"formats", "protocol", "confinement", "runtimes"},
     "confinement": {"__init__"},
     "runtimes": {"protocol", "runtimes"},
 }
@@ -47,12 +49,13 @@ REFERENCE = {
     "ablation": {"assets", "environment", "files"},
     "ablation_report": {"published", "render"},
     "ablation_sample": {"statistics"},
-    "build": {"submission", "assets", "errors"},
+    "build": {"submission", "assets", "errors", "files"},
     "command": {"errors"},
     "contact_sheet": {"embedded", "enhancement", "errors", "isolation", "submission"},
     "data": {"assets", "datasets"},
     "distill": {"assets", "embedded", "files"},
     "export": {"files"},
+    "export_formats": {"assets", "errors", "files", "formats"},
     "fit_camera": {"assets", "datasets", "embedded", "files"},
     "train": {"assets"},
     "training_page": {"render"},
@@ -62,7 +65,20 @@ REFERENCE = {
 }
 """The modules of reference that may import harness, and what of it."""
 
-HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib", "dask", "distributed", "fsspec"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pyiqa",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "tensorflow",
+    "tf2onnx",
+    "ai_edge_litert",
+    "dask",
+    "distributed",
+    "fsspec",
+}
 """Imported only inside the functions that use them; runtimes, in the child process, is there for nothing else."""
 
 SLOW = {"numpy", "scipy", "pandas", "skimage", "PIL", "tabulate", "msgspec"}

@@ -1,111 +1,94 @@
-"""A worker's own side: what it refuses to compute with, and how it sets up what the client has."""
+"""The site of the documentation: whole, strict, and of nothing from elsewhere."""
 
-import dataclasses
-import socket
-from collections.abc import Callable
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
-import models
 import pytest
 
-from harness import site
-from harness.cluster import locate_dataset, merge_layers, write_orders
-from harness.errors import DataError, DisturbedError, UsageError
-from harness.job import Evaluation, Parcel
-from harness.submission import SubmissionFolder
-from harness.tasks import Checked, check_model
+from harness.cli import COMMANDS
+from harness.schema import KINDS
 
-HOST = socket.gethostname()
+pytest.importorskip("material", reason="no mkdocs-material here: pip install '.[docs]'")
 
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\ssrc=\"?(\S+?)[\"\s>]|<link\b[^>]*\shref=\"?(\S+?)[\"\s>]")
 
-@pytest.fixture
-def orders(evaluation: Evaluation, tmp_path: Path) -> site.Orders:
-    return write_orders(evaluation, str(tmp_path / "pictures"))
+pytestmark = pytest.mark.slow
 
 
-def test_a_worker_sets_up_what_the_client_has(orders: site.Orders, evaluation: Evaluation) -> None:
-    there = site.set_up(orders)
-    assert there.dataset.sha256 == evaluation.dataset.sha256
-    assert [metric.chosen for metric in there.metrics] == [metric.chosen for metric in evaluation.metrics]
-    assert (there.threads, there.challenge, there.plan) == (1, evaluation.challenge, None)
+def build(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", *options, "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_the_same_orders_have_the_same_key(orders: site.Orders, evaluation: Evaluation, tmp_path: Path) -> None:
-    assert write_orders(evaluation, str(tmp_path / "pictures")).key == orders.key
-    assert write_orders(dataclasses.replace(evaluation, threads=2), str(tmp_path / "pictures")).key != orders.key
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    done = build(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
 
 
-@pytest.mark.parametrize(
-    ("changes", "kind", "words"),
-    [
-        ({"dataset_sha256": "0"}, DataError, f"the dataset pictures on the worker {HOST} holds other images than here"),
-        ({"dataset": "/not/there"}, DataError, f"on the worker {HOST}: unknown dataset '/not/there'"),
-        ({"metrics": ("psnr",)}, DataError, f"on the worker {HOST} the metrics are others than here"),
-    ],
-)
-def test_what_is_not_the_clients_is_refused(
-    orders: site.Orders, changes: dict[str, object], kind: type[Exception], words: str
-) -> None:
-    with pytest.raises(kind) as caught:
-        site.set_up(dataclasses.replace(orders, **changes))
-    assert str(caught.value).startswith(words)
+def test_every_page_is_there_and_in_the_navigation(site: Path) -> None:
+    pages = [path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")]
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert len(pages) > 8
+    assert [page for page in pages if not (site / page).is_file()] == []
+    assert [page for page in pages if f'href="{page.as_posix()}"' not in index and page.name != "index.html"] == []
+    assert not (site / "hooks").exists()
 
 
-def test_other_code_is_refused(orders: site.Orders) -> None:
-    site.check_code(orders)
-    other = dataclasses.replace(orders, code=orders.code | {"numpy": "1.0"})
-    with pytest.raises(UsageError, match=rf"the worker on {HOST} has numpy \S+, not 1\.0; install there"):
-        site.check_code(other)
-    assert site.find_other_code({"a": "1"}, {"a": "1", "b": "2"}) == "b missing, not 2"
-    assert site.find_other_code({"a": "1", "b": "2"}, {"a": "1"}) == "b 2, not missing"
+def test_every_command_is_described(site: Path) -> None:
+    page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert [name for name in COMMANDS if f"<code>harness {name}</code>" not in page] == []
 
 
-def test_a_task_gets_its_model_and_leaves_nothing(
-    orders: site.Orders, submit: Callable[..., SubmissionFolder], scratch: Path
-) -> None:
-    folder = submit(models.brighten())
-    cargo = site.Cargo(orders, folder.manifest)
-    try:
-        checked = site.run_task(cargo, folder.model_path.read_bytes(), check_model)
-        assert isinstance(checked, Checked)
-        assert checked.submission.name == "a"
-        own = Path(site.open_scratch().name)
-        assert list(scratch.iterdir()) == [own]
-        assert own.is_dir()
-    finally:
-        site.open_scratch().cleanup()
-        site.open_scratch.cache_clear()
-        site._opened.clear()
+def test_the_reference_has_docstrings_and_fields(site: Path) -> None:
+    page = (site / "reference" / "records.html").read_text(encoding="utf-8")
+    assert 'id="harness.records.Timing.samples_ns"' in page
+    assert "Times of single runs" in page
 
 
-def test_whatever_goes_wrong_can_travel(
-    orders: site.Orders, submit: Callable[..., SubmissionFolder], scratch: Path
-) -> None:
-    class Local(Exception):
-        """Cannot be unpickled elsewhere."""
-
-    def fail(parcel: Parcel) -> None:
-        raise Local("oh")
-
-    folder = submit(models.brighten())
-    try:
-        with pytest.raises(DisturbedError, match=rf"a task failed on the worker {HOST} \(Local: oh\); see its log\."):
-            site.run_task(site.Cargo(orders, folder.manifest), b"", fail)
-    finally:
-        site.open_scratch().cleanup()
-        site.open_scratch.cache_clear()
-        site._opened.clear()
+def test_the_schemas_are_published(site: Path) -> None:
+    for kind in KINDS:
+        assert (site / "schema" / f"{kind}.json").read_bytes() == (DOCS / "schema" / f"{kind}.json").read_bytes()
 
 
-def test_a_layer_is_on_where_it_is_on_everywhere() -> None:
-    answers = [{"a": "on", "b": "on"}, {"a": "off: old", "b": "on"}, {"a": "on", "b": "on"}]
-    assert merge_layers(answers) == {"a": "off: old", "b": "on"}
+def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
+    fetched = {
+        name
+        for page in site.rglob("*.html")
+        for found in FETCHED.findall(page.read_text(encoding="utf-8"))
+        for name in found
+        if name
+    }
+    assert any(name.endswith(".css") for name in fetched)
+    assert {name for name in fetched if "//" in name} == set()
 
 
-def test_a_folder_is_found_by_its_whole_path(
-    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert locate_dataset("pictures", evaluation.dataset) == str(tmp_path / "pictures")
-    assert locate_dataset("s3://bucket/pictures", evaluation.dataset) == "s3://bucket/pictures"
-    assert locate_dataset(None, evaluation.dataset) == "pictures"
+def test_links_to_files_that_the_site_lacks_leave_their_words(site: Path) -> None:
+    page = (site / "metrics.html").read_text(encoding="utf-8")
+    assert "in harness/metrics/profiles.py." in page
+    assert 'href="../' not in page
+
+
+def test_a_link_that_leads_nowhere_fails(tmp_path: Path) -> None:
+    """Checked on a site of one page, with this one's settings."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# A\n\n[b](b.md)\n")
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    strict = settings[settings.index("validation:") : settings.index("# A page that is not named")]
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: a\n{strict}")
+    done = build(tmp_path / "site", "--config-file", str(tmp_path / "mkdocs.yml"))
+    assert done.returncode == 1
+    assert "b.md" in done.stderr

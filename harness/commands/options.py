@@ -25,14 +25,14 @@ def read_name(text: str) -> str:
 
 SubmissionDirs = Annotated[
     list[Path] | None,
-    typer.Argument(help="Submission folders; none: all of ./submissions.", parser=read_path, metavar="DIR"),
+    typer.Argument(help="Submission folders; none: those of ./submissions for it.", parser=read_path, metavar="DIR"),
 ]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
 DatasetName = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="pirm2018b, embedded, a folder or a URL of one; by default the first that can be had.",
+        help="A dataset's name, a folder, or the URL of one; by default the challenge's own, or what stands in for it.",
         parser=read_name,
         metavar="NAME",
     ),
@@ -68,6 +68,6 @@ Scheduler = Annotated[
 AllowCode = Annotated[
     bool,
     typer.Option(
-        "--allow-code", help="Also run models that are programs (TorchScript, .pt2), as far as isolation is on."
+        "--allow-code", help="Also run models that are programs (TorchScript, .pt2, Python), as far as isolation is on."
     ),
 ]

@@ -24,10 +24,11 @@ from harness.admission import try_process
 from harness.assets import open_store
 from harness.challenge import Challenge
 from harness.datasets import open_dataset
-from harness.environment import count_cores, describe_environment, find_versions
+from harness.environment import PACKAGES, count_cores, describe_environment, find_versions
 from harness.errors import DataError, DisturbedError, HarnessError, UsageError, quote
 from harness.files import claim_folder, make_scratch, remove_scratch
 from harness.fingerprint import hash_sources
+from harness.formats import FORMATS, find_format
 from harness.job import Evaluation, Parcel
 from harness.protocol import Device
 from harness.quality import bind_metrics, measure_compilation
@@ -35,10 +36,15 @@ from harness.records import Environment
 from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
 
+LISTED = tuple(dict.fromkeys([*PACKAGES, *(name for row in FORMATS for name in row.packages)]))
+"""Packages that have to be the same on all machines, as far as they are there."""
+
 MOST_EXPECTED = 100
 """Files of expected outputs (55 MB each) that a worker keeps; older ones are made again when they are needed."""
 
 T = TypeVar("T")
+Files = dict[str, bytes]
+"""The files of a model by name."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,9 @@ def describe_machine() -> Machine:
 
 def describe_code() -> dict[str, str]:
     """What computes the values, by name and version."""
-    return {"harness": f"{__version__} ({hash_sources()[:12]})", "Python": platform.python_version()} | find_versions()
+    return {"harness": f"{__version__} ({hash_sources()[:12]})", "Python": platform.python_version()} | find_versions(
+        LISTED
+    )
 
 
 def find_other_code(theirs: dict[str, str], ours: dict[str, str]) -> str:
@@ -157,24 +165,24 @@ def locate_scratch(orders: Orders) -> Path:
     return folder
 
 
-def keep(content: bytes) -> bytes:
-    """The bytes themselves: as a task's result they travel to each worker once, and again after a loss."""
+def keep(content: T) -> T:
+    """The content itself: as a task's result they travel to each worker once, and again after a loss."""
     return content
 
 
-def run_task(cargo: Cargo, model: bytes, task: Callable[..., T], *arguments: Any) -> T:
+def run_task(cargo: Cargo, model: Files, task: Callable[..., T], *arguments: Any) -> T:
     """Do a task here, on a submission that comes with its model."""
     with tell_plainly(), unpack(cargo, model) as parcel:
         return task(parcel, *arguments)
 
 
-def run_timed_task(cargo: Cargo, model: bytes, baseline: bytes, task: Callable[..., T], *arguments: Any) -> T:
+def run_timed_task(cargo: Cargo, model: Files, baseline: Files, task: Callable[..., T], *arguments: Any) -> T:
     """Do a task that measures time: no other run may do so on this machine meanwhile."""
     with tell_plainly(), hold_machine(), unpack(cargo, model) as parcel:
         challenge = parcel.evaluation.challenge
         path = parcel.folder.path / "baseline" / challenge.baseline.model.name
         path.parent.mkdir()
-        path.write_bytes(baseline)
+        path.write_bytes(baseline[path.name])
         there = msgspec.structs.replace(challenge, baseline=msgspec.structs.replace(challenge.baseline, model=path))
         return task(replace(parcel, evaluation=replace(parcel.evaluation, challenge=there)), *arguments)
 
@@ -193,24 +201,25 @@ def tell_plainly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unpack(cargo: Cargo, model: bytes) -> Iterator[Parcel]:
+def unpack(cargo: Cargo, model: Files) -> Iterator[Parcel]:
     """A submission's folder with its model, for the length of the block."""
     evaluation = open_evaluation(cargo.orders)
     with make_scratch() as name:
         folder = SubmissionFolder(Path(name), cargo.manifest)
-        folder.model_path.write_bytes(model)
-        yield Parcel(folder, evaluation, locate_scratch(cargo.orders), describe_here())
+        for file, content in model.items():
+            (folder.path / file).write_bytes(content)
+        yield Parcel(folder, evaluation, locate_scratch(cargo.orders), describe_here(cargo.manifest.runtime))
 
 
-def describe_here() -> Environment:
+def describe_here(runtime: str) -> Environment:
     """This machine, now; what does not change is looked up once."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return msgspec.structs.replace(_look_round(), started_utc=now)
+    return msgspec.structs.replace(_look_round(runtime), started_utc=now)
 
 
 @lru_cache
-def _look_round() -> Environment:
-    return describe_environment(host=socket.gethostname())
+def _look_round(runtime: str) -> Environment:
+    return describe_environment(find_format(runtime).packages, socket.gethostname())
 
 
 @contextlib.contextmanager
