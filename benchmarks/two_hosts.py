@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--submissions", nargs="+", type=Path, required=True)
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="more options of `harness run`, last")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is undone then too
     with tempfile.TemporaryDirectory() as folder, make_namespaces(), contextlib.ExitStack() as stack:
         place = Path(folder)
         common = [*map(str, options.submissions), "--no-images", *options.options]
