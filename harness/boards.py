@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.challenge import Challenge, Phase, find_phase
+from harness.additions import extend_challenge
+from harness.challenge import Challenge, ChallengeMetric, Phase, find_phase
 from harness.errors import RecordError
 from harness.flags import find_flags
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
+from harness.metrics.profiles import find_preparation
 from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
 from harness.scoring import evaluate_scores, list_names
 from harness.sensitivity import find_swaps
@@ -58,6 +60,7 @@ class Board:
     phase: Phase
     mos_fit: MosFit
     frame: pd.DataFrame
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,19 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     """A board for each split that some record was made on, the one with the most submissions first.
 
     A record of a larger split also stands on the board of a smaller one inside it, with the smaller one's images only.
-    Records of several datasets, of two versions of one, or by other profiles are a RecordError: they never share a
+    The challenge of a board also lists the metrics that records have beside its own. Records of several datasets, of two versions of one, or by other profiles are a RecordError: they never share a
     table.
     """
     measured = [(record, record.quality) for record in records if record.quality is not None]
     qualities = {record.submission.name: quality for record, quality in measured}
     check_same_dataset(qualities)
-    check_profiles(qualities, challenge)
+    rules = extend_challenge(challenge, qualities.values())
+    check_profiles(qualities, rules)
     times = pool_times([record for record, _ in measured])
     boards = []
     for split, images in collect_splits(qualities).items():
         entries = [(r, restrict_quality(q, images, split)) for r, q in measured if contains(q, images)]
-        boards.append(build_board(entries, challenge, find_phase(challenge, phase), times))
+        boards.append(build_board(entries, rules, find_phase(challenge, phase), times))
     return tuple(sorted(boards, key=lambda board: (-len(board.frame), board.pair_count, board.split)))
 
 
@@ -240,7 +244,7 @@ def build_row(
 
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
-    quality_names = [name for metric in challenge.metrics for name in list_values(metric.name)]
+    quality_names = [name for metric in challenge.metrics for name in list_columns(metric)]
     names = [*quality_names, "mos", "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
         "submission": record.submission.name,
@@ -255,6 +259,13 @@ def build_row(
     }
     missing = Estimate(math.nan, np.full(RESAMPLES, math.nan))
     return row | list_fields({name: estimates.get(name, missing) for name in names})
+
+
+def list_columns(metric: ChallengeMetric) -> tuple[str, ...]:
+    """The names of the values that a metric has by its profile: what is an 8-bit file already has no other as one."""
+    values = list_values(metric.name)
+    quantized = metric.name != "niqe" and find_preparation(metric.profile, metric.name).quantize
+    return values[:1] if quantized else values
 
 
 def average_quality(quality: Quality, challenge: Challenge) -> dict[str, float]:

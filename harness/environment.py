@@ -4,6 +4,7 @@ import datetime
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -45,10 +46,10 @@ def read_cpu_model() -> str:
     return next(names, platform.machine())
 
 
-def find_versions() -> dict[str, str]:
-    """Versions of PACKAGES; one that is installed under another name (onnxruntime-gpu, say) is left out."""
+def find_versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of packages; one that is installed under another name (onnxruntime-gpu, say) is left out."""
     versions = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

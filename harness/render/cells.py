@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from harness.metrics import METRICS
+from harness.metrics import find_metric
 
 EMPTY = "-"
 MOST_CHARACTERS = 500
@@ -23,14 +23,14 @@ _MARKUP = re.compile(
 _ENTITIES = {"<": "&lt;", "&": "&amp;"}  # a backslash would leave <script in the text
 
 
-def head_metric(name: str) -> str:
-    """A metric's heading: label, unit, and ↓ where less is better. A bridged one has its name: to ask would load it."""
-    for metric in METRICS:
-        if metric.name == name:
-            return (
-                f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
-            )
-    return name
+def head_metric(name: str, *, lower_is_better: bool = False) -> str:
+    """A metric's heading: label, unit, and ↓ where less is better.
+
+    A metric of another library has its name, and the direction that is given: to ask would load the library.
+    """
+    if (metric := find_metric(name)) is None:
+        return f"{name} ↓" if lower_is_better else name
+    return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
 
 
 def count_digits(name: str) -> int:

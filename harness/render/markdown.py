@@ -92,9 +92,11 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     cells[f"P(first) by {', '.join(map(escape, board.phase.scores))} (%)"] = " / ".join(
         format_number(row[f"{name}_first"], 1, divisor=0.01) for name in board.phase.scores
     )
-    for name in (metric.name for metric in board.challenge.metrics):
+    for metric in board.challenge.metrics:
+        name = metric.name
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
-        cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
+        heading = head_metric(metric.name, lower_is_better=metric.lower_is_better)
+        cells[escape(heading)] = format_estimate(row, name, count_digits(name)) + infinite
     return cells | {
         "MOS (est.)": format_estimate(row, "mos", 1),
         "Time (ms)": format_estimate(row, "time", count_time_digits(row["time"])),
@@ -125,7 +127,8 @@ def render_quality(board: Board) -> str:
         cells = {"Submission": escape(str(row["submission"]))}
         for metric in board.challenge.metrics:
             value, companion = list_values(metric.name)
-            digits, heading = count_digits(metric.name) + 1, escape(head_metric(metric.name))
+            digits = count_digits(metric.name) + 1
+            heading = escape(head_metric(metric.name, lower_is_better=metric.lower_is_better))
             cells[f"{heading}, {escape(metric.profile)}"] = format_estimate(row, value, digits)
             if metric.name == "niqe":
                 cells["Flat pixels (%)"] = format_number(row[companion], 2, divisor=0.01)
@@ -244,6 +247,8 @@ def describe_quality(board: Board) -> Iterable[str]:
         profile = find_profile(name)
         names = " and ".join(metric.name for metric in challenge.metrics if metric.profile == name)
         yield f"Profile **{name}** ({escape(names)}): {profile.note} [Source]({profile.source_url})."
+    if board.extras:
+        yield describe_extras(board)
     low, high = (choose(pair.niqe for pair in challenge.mos.pairs) for choose in (min, max))
     pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
     line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
