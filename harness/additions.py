@@ -38,9 +38,7 @@ def list_metrics(quality: Quality) -> Iterator[ChallengeMetric]:
             if images and name in images[0].values:
                 table = {"name": name, "images": kind, "profile": profile}
                 try:
-                    yield msgspec.convert(
-                        table | {"lower_is_better": name in quality.lower_is_better}, ChallengeMetric
-                    )
+                    yield msgspec.convert(table | {"lower_is_better": name in quality.lower_is_better}, ChallengeMetric)
                 except msgspec.ValidationError as error:
                     raise RecordError(f"a record of {quality.dataset} cannot be used: {error}; run it again.") from None
 

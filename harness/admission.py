@@ -64,12 +64,12 @@ def validate(
 def count_multiply_adds(
     folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
 ) -> int | None:
-    """Multiply-adds at the timed size; None also where counting fails, which is no fault of the submission."""
+    """Multiply-adds at the challenge's size for it; None also where counting fails, no fault of the submission."""
     request = Count(
         runtime=folder.manifest.runtime,
         layout=layout,
-        width_px=challenge.speed.width_px,
-        height_px=challenge.speed.height_px,
+        width_px=challenge.counted_size.width_px,
+        height_px=challenge.counted_size.height_px,
     )
     try:
         return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)

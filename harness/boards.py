@@ -18,6 +18,7 @@ from harness.additions import extend_challenge
 from harness.challenge import Challenge, ChallengeMetric, Phase, find_phase
 from harness.errors import RecordError
 from harness.flags import find_flags
+from harness.metrics import get_metric
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
 from harness.metrics.profiles import find_preparation
 from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
@@ -44,10 +45,11 @@ from harness.statistics import (
 class Board:
     """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`.
 
-    Beside those columns it has `rank`, NaN without a score; for each score S the probability `S_first` that the
-    submission's is the highest; by the first score, `ahead`, the probability of being better than the next row; and
-    what would put it behind that one, as `find_swaps` says. Images are drawn alike for all submissions, so what is hard
-    for all sets none apart.
+    Beside those columns it has `rank`, NaN without a score and where the phase's rules for a rank are not met
+    (`qualified`); for each score S the probability `S_first` that the submission's is the highest; by the first score,
+    `ahead`, the probability of being better than the next row; and what would put it behind that one, as `find_swaps`
+    says. Images are drawn alike for all submissions, so what is hard for all sets none apart. extras: the metrics that
+    the challenge itself does not list.
     """
 
     dataset: str
@@ -58,9 +60,9 @@ class Board:
     photo_count: int
     challenge: Challenge
     phase: Phase
-    mos_fit: MosFit
+    mos_fit: MosFit | None
     frame: pd.DataFrame
-    extras: tuple[str, ...] = ()
+    extras: tuple[ChallengeMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,18 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     """A board for each split that some record was made on, the one with the most submissions first.
 
     A record of a larger split also stands on the board of a smaller one inside it, with the smaller one's images only.
-    The challenge of a board also lists the metrics that records have beside its own. Records of several datasets, of two versions of one, or by other profiles are a RecordError: they never share a
-    table.
+    The challenge of a board also lists the metrics that its records have beside the challenge's own. Records of several
+    datasets, of two versions of one, or by other profiles are a RecordError: they never share a table.
     """
     measured = [(record, record.quality) for record in records if record.quality is not None]
     qualities = {record.submission.name: quality for record, quality in measured}
     check_same_dataset(qualities)
-    rules = extend_challenge(challenge, qualities.values())
-    check_profiles(qualities, rules)
+    check_profiles(qualities, extend_challenge(challenge, qualities.values()))
     times = pool_times([record for record, _ in measured])
     boards = []
     for split, images in collect_splits(qualities).items():
         entries = [(r, restrict_quality(q, images, split)) for r, q in measured if contains(q, images)]
-        boards.append(build_board(entries, rules, find_phase(challenge, phase), times))
+        boards.append(build_board(entries, challenge, find_phase(challenge, phase), times))
     return tuple(sorted(boards, key=lambda board: (-len(board.frame), board.pair_count, board.split)))
 
 
@@ -157,7 +158,8 @@ def build_board(
     times: Mapping[str, Mapping[str, Estimate]],
 ) -> Board:
     """Rank by the phase's first score; rows without scores come last, by name."""
-    fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
+    fit, listed = fit_challenge(challenge), len(challenge.metrics)
+    challenge = extend_challenge(challenge, [quality for _, quality in entries])
     rows, scores = [], {}
     for record, quality in entries:
         name = record.submission.name
@@ -176,25 +178,35 @@ def build_board(
         phase=phase,
         mos_fit=fit,
         frame=rank_rows(rows, scores, phase, fit),
+        extras=challenge.metrics[listed:],
     )
 
 
+def fit_challenge(challenge: Challenge) -> MosFit | None:
+    """The challenge's line from NIQE to MOS, where it has one."""
+    return fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs]) if challenge.mos else None
+
+
 def rank_rows(
-    rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Array]], phase: Phase, fit: MosFit
+    rows: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, Array]], phase: Phase, fit: MosFit | None
 ) -> pd.DataFrame:
     """The frame of `Board`, from its rows and the bootstrap samples of the scores that each submission has."""
     first = next(iter(phase.scores))
     frame = pd.DataFrame(rows).sort_values(
-        [first, "submission"], ascending=[False, True], na_position="last", ignore_index=True
+        ["qualified", first, "submission"],
+        ascending=[False, phase.better == "lower", True],
+        na_position="last",
+        ignore_index=True,
     )
     frame.insert(0, "rank", math.nan)
     frame["ahead"] = math.nan
     for score in phase.scores:
         frame[f"{score}_first"] = math.nan
-        ranked = frame.index[[score in scores[name] for name in frame["submission"]]]
+        scored = np.array([score in scores[name] for name in frame["submission"]])
+        ranked = frame.index[frame["qualified"].to_numpy() & scored]
         if ranked.empty:
             continue
-        draws = np.array([scores[name][score] for name in frame["submission"][ranked]])
+        draws = phase.sign * np.array([scores[name][score] for name in frame["submission"][ranked]])
         frame.loc[ranked, f"{score}_first"] = share_first_place(draws)
         if score == first:
             frame.loc[ranked, "rank"] = rank_samples(draws)
@@ -226,15 +238,37 @@ def estimate_figures(
     quality: Quality,
     challenge: Challenge,
     phase: Phase,
-    fit: MosFit,
+    fit: MosFit | None,
     times: Mapping[str, Estimate],
 ) -> dict[str, Estimate]:
-    """Quality, MOS, times and scores of one submission, as far as they were measured."""
+    """Quality, MOS, times, costs and scores of one submission, as far as they were measured."""
     estimates = estimate_quality(quality, challenge)
-    if "niqe" in estimates:
+    if "niqe" in estimates and fit is not None:
         estimates["mos"] = estimate_mos(estimates["niqe"], fit, record.submission.name)
     estimates |= times
+    costs = list_costs(record) | challenge.baseline.list_costs()
+    estimates |= {n: Estimate(v, np.full(RESAMPLES, float(v))) for n, v in costs.items() if v is not None}
     return estimates | estimate_scores(phase, estimates)
+
+
+def list_costs(record: Record) -> dict[str, float | None]:
+    """What a submission costs beside time, by the names that formulas have for it; None where it is not known."""
+    memory, cost = record.memory, record.cost
+    return {
+        "parameters": cost.parameters if cost else None,
+        "multiply_adds": cost.multiply_adds if cost else None,
+        "model_bytes": cost.model_bytes if cost else None,
+        "peak_bytes": memory.peak_bytes if memory else None,
+    }
+
+
+def qualifies(phase: Phase, estimates: Mapping[str, Estimate]) -> bool:
+    """Whether a submission meets the phase's rules for a rank."""
+    for name, bound in phase.qualify.items():
+        value = estimates[name].value if name in estimates else math.nan
+        if not (value >= bound if get_metric(name).higher_is_better else value <= bound):
+            return False
+    return True
 
 
 def build_row(
@@ -245,14 +279,15 @@ def build_row(
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
     quality_names = [name for metric in challenge.metrics for name in list_columns(metric)]
-    names = [*quality_names, "mos", "baseline_time", "time", "speed_up", *phase.scores]
+    mos = ["mos"] if challenge.mos else []
+    names = [*quality_names, *mos, "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
         "submission": record.submission.name,
         "infinite": sum(pair.values.get("psnr", 0.0) is None for pair in quality.pairs),
-        "peak_bytes": record.memory.peak_bytes if record.memory else None,
+        **list_costs(record),
+        **challenge.baseline.list_costs(),
         "loaded_bytes": record.memory.loaded_bytes if record.memory else None,
-        "model_bytes": record.cost.model_bytes if record.cost else None,
-        "multiply_adds": record.cost.multiply_adds if record.cost else None,
+        "qualified": qualifies(phase, estimates),
         "status": record.status,
         "noisy": record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns),
         "flagged": bool(find_flags(record)),

@@ -15,8 +15,8 @@ from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
-MEASURED_NAMES = ("mos", "time", "baseline_time")
-"""What a formula may name beside the challenge's metrics."""
+COSTS = ("parameters", "multiply_adds", "model_bytes", "peak_bytes")
+"""What a submission costs beside time, as formulas call it; `baseline_` before it stands for the baseline's."""
 
 PositiveInt = Annotated[int, msgspec.Meta(gt=0)]
 PositiveFloat = Annotated[float, msgspec.Meta(gt=0)]
@@ -31,11 +31,21 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline(_Part, frozen=True):
-    """The model that speed is measured against; `rows` are its names in tables of published columns."""
+    """The model that speed is measured against; `rows` are its names in tables of published columns.
+
+    parameters, multiply_adds: its cost, where a formula compares with it.
+    """
 
     label: Text
     model: Path
-    rows: tuple[Text, ...]
+    rows: tuple[Text, ...] = ()
+    parameters: PositiveInt | None = None
+    multiply_adds: PositiveInt | None = None
+
+    def list_costs(self) -> dict[str, float]:
+        """What is known of its cost, by the names that formulas have for it."""
+        costs = {"parameters": self.parameters, "multiply_adds": self.multiply_adds}
+        return {f"baseline_{name}": float(value) for name, value in costs.items() if value is not None}
 
 
 class Size(_Part, frozen=True):
@@ -99,11 +109,22 @@ class MosCalibration(_Part, frozen=True):
 
 
 class Phase(_Part, frozen=True):
-    """The score formulas of a phase by score name; label and note go into every report that shows them."""
+    """The score formulas of a phase by score name; label and note go into every report that shows them.
+
+    better: which of two scores is the better one. qualify: the least value of a metric, the largest where less is
+    better, with which a submission is ranked.
+    """
 
     label: Text
     note: Text
     scores: Annotated[dict[Text, Text], msgspec.Meta(min_length=1)]
+    better: Literal["higher", "lower"] = "higher"
+    qualify: dict[Text, float] = {}
+
+    @property
+    def sign(self) -> int:
+        """What a score is multiplied with for more to be better."""
+        return 1 if self.better == "higher" else -1
 
 
 class Challenge(_Part, frozen=True, kw_only=True):
@@ -143,6 +164,14 @@ class Challenge(_Part, frozen=True, kw_only=True):
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             raise ValueError(f"a metric is listed twice: {', '.join(names)}")
+        for name in (name for phase in self.phases.values() for name in phase.qualify if name not in names):
+            raise ValueError(f"{name}, by which submissions qualify, is none of the metrics: {', '.join(names)}")
+
+    def list_names(self) -> set[str]:
+        """What a formula may name: metrics, times and costs, and MOS where it is estimated."""
+        names = {metric.name for metric in self.metrics} | {"time", "baseline_time", *COSTS}
+        estimated = {"mos"} if self.mos is not None and "niqe" in names else set()
+        return names | set(self.baseline.list_costs()) | estimated
 
 
 def list_challenges() -> tuple[str, ...]:
@@ -242,7 +271,7 @@ def _resolve_path(folder: Path, value: Any) -> Path:
 
 
 def _check_formulas(path: Path, challenge: Challenge) -> None:
-    known = {metric.name for metric in challenge.metrics}.union(MEASURED_NAMES)
+    known = challenge.list_names()
     for name, phase in challenge.phases.items():
         for score, formula in phase.scores.items():
             try:

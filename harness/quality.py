@@ -98,7 +98,9 @@ def bind_extra(name: str, dataset: Dataset, store: AssetStore) -> BoundMetric:
     try:
         dict(metric.measure(image.astype(np.float32) / 255, target))
     except ValueError as error:
-        raise UsageError(f"{name} cannot be computed on the {images} of {dataset.name}: {error}; leave it out.") from None
+        raise UsageError(
+            f"{name} cannot be computed on the {images} of {dataset.name}: {error}; leave it out."
+        ) from None
     return metric
 
 

@@ -9,11 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.boards import average_quality, contains, estimate_figures, estimate_times, pool_times, restrict_quality
+from harness.boards import (
+    average_quality,
+    contains,
+    estimate_figures,
+    estimate_times,
+    fit_challenge,
+    pool_times,
+    restrict_quality,
+)
 from harness.challenge import Challenge, Phase
 from harness.errors import RecordError
 from harness.metrics import METRICS, get_metric
-from harness.metrics.mos_proxy import fit_mos
 from harness.records import ImageScore, Quality, Record, Timing
 from harness.statistics import SEED, Array, percentile_interval
 
@@ -22,7 +29,8 @@ from harness.statistics import SEED, Array, percentile_interval
 class Comparison:
     """A quantity of a submission on record and here, and by how much it may differ.
 
-    quantity: a metric's name, or "Score A"; image: the only one that it is of, "" for a mean over all.
+    quantity: a metric's name, or "Score A"; image: the only one that it is of, "" for a mean over all. sign: -1 for a
+    score, or a metric of another library, of which less is better.
     """
 
     submission: str
@@ -31,11 +39,12 @@ class Comparison:
     after: float
     allowed: float
     image: str = ""
+    sign: int = 1
 
     @property
     def loss(self) -> float:
         """By how much it is worse here; negative where it is better."""
-        lost = self.before - self.after
+        lost = self.sign * (self.before - self.after)
         return lost if self.quantity not in LABELS or get_metric(self.quantity).higher_is_better else -lost
 
 
@@ -89,8 +98,14 @@ def compare_means(
     new = average_quality(restrict_to(before, after), challenge)
     for quantity in tolerances:
         if quantity in old and quantity not in new:
-            raise RecordError(f"{name}: {get_metric(quantity).label} is in its record but could not be measured here.")
-    return tuple(Comparison(name, q, old[q], new[q], allowed) for q, allowed in tolerances.items() if q in old)
+            label = LABELS.get(quantity, quantity)
+            raise RecordError(f"{name}: {label} is in its record but could not be measured here.")
+    signs = {m.name: -1 for m in challenge.metrics if m.lower_is_better and m.name not in LABELS}
+    return tuple(
+        Comparison(name, quantity, old[quantity], new[quantity], allowed, sign=signs.get(quantity, 1))
+        for quantity, allowed in tolerances.items()
+        if quantity in old
+    )
 
 
 def compare_images(
@@ -132,14 +147,17 @@ def compare_scores(
         for quality in (check_quality(before), restrict_to(before, after))
     )
     name = before.submission.name
-    return tuple(Comparison(name, f"Score {s}", value, new[s], allowed) for s, value in old.items() if s in new)
+    return tuple(
+        Comparison(name, f"Score {score}", value, new[score], allowed, sign=phase.sign)
+        for score, value in old.items()
+        if score in new
+    )
 
 
 def evaluate_record(record: Record, quality: Quality, challenge: Challenge, phase: Phase) -> dict[str, float]:
     """The scores that a record's times leave a quality, as a leaderboard computes them; none where it has no times."""
-    fit = fit_mos([(pair.niqe, pair.mos) for pair in challenge.mos.pairs])
     times = pool_times([record]).get(record.submission.name, {})
-    figures = estimate_figures(record, quality, challenge, phase, fit, times)
+    figures = estimate_figures(record, quality, challenge, phase, fit_challenge(challenge), times)
     return {score: figures[score].value for score in phase.scores if score in figures}
 
 

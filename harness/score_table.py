@@ -24,6 +24,7 @@ ALIASES = {
     "baseline_time": ("baseline_time", "baseline_time_ms"),
 }
 """Headings that are understood for a name in a formula, in lower case; another name stands for itself."""
+BASELINE = "baseline_"
 ROW_NAMES = ("team", "submission", "method", "name")
 
 
@@ -66,11 +67,12 @@ def score_table(path: str | Path, challenge: Challenge, phase_name: str) -> Scor
         _check_positive(path, headings[name], numbers[name].to_numpy())
     numbers.insert(0, "name", read_row_names(cells))
     notes = [phase.note, *_describe_reading(cells, headings)]
-    if "baseline_time" in needed and "baseline_time" not in numbers:
-        numbers["baseline_time"], row = _find_baseline(path, numbers, challenge)
-        notes.append(f"baseline_time is the time of the row {row}.")
+    for name in (name for name in needed if name.startswith(BASELINE) and name not in numbers):
+        own = name.removeprefix(BASELINE)
+        numbers[name], row = _find_baseline(path, numbers, challenge, own)
+        notes.append(f"{name} is the {own} of the row {row}.")
     frame = _compare(numbers, evaluate_scores(phase.scores, {name: numbers[name].to_numpy() for name in needed}))
-    texts = {name: cells[heading] for name, heading in headings.items() if name != "baseline_time"}
+    texts = {name: cells[heading] for name, heading in headings.items() if not name.startswith(BASELINE)}
     return ScoredTable(frame=frame, notes=tuple(notes), findings=tuple(_describe_findings(frame, texts, phase)))
 
 
@@ -130,7 +132,7 @@ def _match_headings(
     for name, headings in found.items():
         if len(headings) > 1:
             raise DataError(f"{path}: columns {' and '.join(headings)} both stand for '{name}'; keep one")
-    missing = [name for name in needed if not found[name] and name != "baseline_time"]
+    missing = [name for name in needed if not found[name] and not name.startswith(BASELINE)]
     if missing:
         wanted = ", ".join(f"'{name}' (accepted: {', '.join(accepted[name])})" for name in missing)
         raise DataError(f"{path}: no column for {wanted}; its columns: {', '.join(cells)}")
@@ -176,14 +178,13 @@ def _describe_reading(cells: Mapping[str, list[str]], headings: Mapping[str, str
         yield f"Not used: {', '.join(unused)}."
 
 
-def _find_baseline(path: str | Path, numbers: pd.DataFrame, challenge: Challenge) -> tuple[float, str]:
+def _find_baseline(path: str | Path, numbers: pd.DataFrame, challenge: Challenge, own: str) -> tuple[float, str]:
     for row in challenge.baseline.rows:
-        times = numbers.loc[numbers["name"] == row, "time"]
-        if len(times):
-            return float(times.iloc[0]), row
-    raise DataError(
-        f"{path}: no baseline time: add a column baseline_time, or a row named {' or '.join(challenge.baseline.rows)}"
-    )
+        values = numbers.loc[numbers["name"] == row, own] if own in numbers else pd.Series(dtype=float)
+        if len(values):
+            return float(values.iloc[0]), row
+    rows = f", or a row named {' or '.join(challenge.baseline.rows)}" if challenge.baseline.rows else ""
+    raise DataError(f"{path}: no baseline {own}: add a column {BASELINE}{own}{rows}")
 
 
 def _compare(numbers: pd.DataFrame, scores: Mapping[str, Array]) -> pd.DataFrame:
@@ -214,7 +215,7 @@ def _describe_findings(frame: pd.DataFrame, texts: Mapping[str, list[str]], phas
         if row["agrees"]:
             continue
         cells = {name: column[number] for name, column in texts.items()}
-        fixed = {"baseline_time": row["baseline_time"]} if "baseline_time" in row else {}
+        fixed = {str(name): float(row[name]) for name in row if str(name).startswith(BASELINE)}
         off = ", ".join(f"{score} {row[f'{score}_difference']:+.2f}" for score in printed)
         reason = _describe_misprint(find_misprints(cells, fixed, phase))
         yield f"{row['name']}: its scores do not follow from its columns ({off}); {reason}."

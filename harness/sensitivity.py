@@ -13,7 +13,7 @@ RESOLUTION = 1e-6
 """Scores that differ by less are level."""
 
 
-def find_swaps(frame: pd.DataFrame, formula: str, fit: MosFit) -> pd.DataFrame:
+def find_swaps(frame: pd.DataFrame, formula: str, fit: MosFit | None) -> pd.DataFrame:
     """What would put each row behind the next: columns `swap_term`, `swap_change`, `swap_slope`.
 
     frame: rows with a score by `formula`, best first, with the columns that it names, and niqe where it names mos.
@@ -45,9 +45,9 @@ def find_weight(terms: Mapping[str, np.ndarray], place: int) -> tuple[str | None
     return term, changes[term]
 
 
-def find_slope(frame: pd.DataFrame, formula: str, fit: MosFit, place: int) -> float:
+def find_slope(frame: pd.DataFrame, formula: str, fit: MosFit | None, place: int) -> float:
     """The slope of MOS on NIQE with which a row falls level with the next, by a straight line; NaN where none does."""
-    if "mos" not in list_names(formula):
+    if fit is None or "mos" not in list_names(formula):
         return math.nan
     rows = frame.iloc[place : place + 2]
     values = {name: rows[name].to_numpy(float) for name in list_names(formula)}

@@ -54,7 +54,8 @@ def test_every_column_is_there(challenge: Challenge) -> None:
     (row,) = read_table(render(challenge, make_record(seed=1)), "Split all: 20 pairs")
     assert list(row) == [
         "Rank", "Submission", "Score A", "Score B", "Score C", "P(first) by A, B, C (%)", "PSNR (dB)", "MS-SSIM",
-        "NIQE ↓", "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)", "Status",
+        "NIQE ↓", "MOS (est.)", "Time (ms)", "Speed-up", "Peak RAM (MB)", "Model (MB)", "Multiply-adds (G)",
+        "Parameters (k)", "Status",
     ]  # fmt: skip
     assert (row["Rank"], row["Submission"], row["Status"]) == ("1", "alpha", "ok")
     assert (row["Peak RAM (MB)"], row["Model (MB)"], row["Multiply-adds (G)"]) == ("500 (70 loaded)", "0.30", "63.7")

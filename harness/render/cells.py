@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from harness.challenge import Phase
 from harness.metrics import find_metric
 
 EMPTY = "-"
@@ -31,6 +32,11 @@ def head_metric(name: str, *, lower_is_better: bool = False) -> str:
     if (metric := find_metric(name)) is None:
         return f"{name} ↓" if lower_is_better else name
     return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
+
+
+def head_score(name: str, phase: Phase) -> str:
+    """A score's heading, with ↓ where less is better."""
+    return f"Score {name}{'' if phase.better == 'higher' else ' ↓'}"
 
 
 def count_digits(name: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.boards import Board
-from harness.render.cells import EMPTY, count_digits, count_time_digits, head_metric
+from harness.render.cells import EMPTY, count_digits, count_time_digits, head_metric, head_score
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,11 @@ class Column:
 
 def list_columns(board: Board) -> tuple[Column, ...]:
     """All figures of a board, the scores first."""
-    scores = tuple(Column(name, f"Score {name}", 2, note=formula) for name, formula in board.phase.scores.items())
+    phase = board.phase
+    scores = tuple(
+        Column(name, head_score(name, phase), 2, lower_is_better=phase.better == "lower", note=formula)
+        for name, formula in phase.scores.items()
+    )
     firsts = tuple(
         Column(f"{name}_first", f"First by {name} (%)", 1, 0.01, note=f"In how many resamples its Score {name} is best")
         for name in board.phase.scores
@@ -56,14 +60,16 @@ def list_columns(board: Board) -> tuple[Column, ...]:
         )
         for metric in board.challenge.metrics
     )
+    mos = (Column("mos", "MOS (est.)", 1, note="Estimated from NIQE, nobody was asked"),) if board.mos_fit else ()
     return (
         *scores,
         *metrics,
-        Column("mos", "MOS (est.)", 1, note="Estimated from NIQE, nobody was asked"),
+        *mos,
         Column("time", "Time (ms)", 0, log=True, lower_is_better=True, note="For one photo"),
         Column("speed_up", "Speed-up", 3, log=True, note=f"Over {board.challenge.baseline.label}"),
         Column("peak_bytes", "Peak RAM (MB)", 0, 1e6, lower_is_better=True),
         Column("model_bytes", "Model (MB)", 2, 1e6, log=True, lower_is_better=True),
         Column("multiply_adds", "Multiply-adds (G)", 1, 1e9, log=True, lower_is_better=True),
+        Column("parameters", "Parameters (k)", 0, 1e3, log=True, lower_is_better=True),
         *firsts,
     )

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from harness.boards import Board
+from harness.render.cells import head_score
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,7 +217,7 @@ def draw_scores(board: Board) -> "Figure":
     for axes, score in zip(panels, board.phase.scores, strict=True):
         spread = measure_arms(*(scored[f"{score}{end}"] for end in ("", "_low", "_high")))
         axes.errorbar(scored[score], places, xerr=spread, fmt="o", color=COLOURS[0], elinewidth=1.4, markersize=5)
-        axes.set_xlabel(f"Score {score}").set_parse_math(False)
+        axes.set_xlabel(head_score(score, board.phase)).set_parse_math(False)
         axes.grid(axis="x", color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
         shade_ranks(axes, rows)

@@ -13,6 +13,7 @@ from harness.render.cells import (
     format_estimate,
     format_number,
     head_metric,
+    head_score,
 )
 
 
@@ -33,7 +34,7 @@ def render_tabular(board: Board) -> str:
 def list_cells(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": flatten(str(row["submission"]))}
-    cells |= {f"Score {name}": format_estimate(row, name, 2) for name in board.phase.scores}
+    cells |= {head_score(name, board.phase): format_estimate(row, name, 2) for name in board.phase.scores}
     for metric in board.challenge.metrics:
         heading = head_metric(metric.name, lower_is_better=metric.lower_is_better)
         cells[heading] = format_estimate(row, metric.name, count_digits(metric.name))

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from harness.boards import Board
-from harness.challenge import Challenge
-from harness.metrics.profiles import find_preparation, find_profile
+from harness.challenge import Challenge, Phase
+from harness.metrics import get_metric
+from harness.metrics.profiles import find_preparation
 from harness.records import Environment, Record, list_values
 from harness.render.cells import (
     EMPTY,
@@ -17,10 +18,12 @@ from harness.render.cells import (
     format_estimate,
     format_number,
     head_metric,
+    head_score,
     render_table,
 )
 from harness.render.figures import MEMORY_TIME, PERCEPTION_DISTORTION, SCORES, SPEED_QUALITY, list_figures
-from harness.render.measurement import describe_cost, render_remarks, render_times
+from harness.render.measurement import render_remarks, render_times
+from harness.render.method import render_method
 from harness.render.order import render_order
 from harness.scoring import list_names
 
@@ -61,15 +64,36 @@ def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
     board = boards[0]
     first = next(iter(board.phase.scores))
     return (
-        f"Ranked by **Score {escape(first)}**, higher is better: one number for quality and speed, by the rules of "
-        f"[{escape(challenge.name)}]({challenge.url}), {escape(board.phase.label)}. "
-        "[How each number is made](#how-each-number-is-made) stands below; tables.md, which `python -m harness tables` "
-        "writes, compares with what was published.\n\n"
+        f"Ranked by **Score {escape(first)}**, {board.phase.better} is better: one number for quality and cost, by the "
+        f"rules of {link_challenge(challenge)}, {escape(board.phase.label)}.{describe_qualification(board.phase)} "
+        "[How each number is made](#how-each-number-is-made) stands below.\n\n"
         f"- Dataset: **{escape(board.dataset)}**, fingerprint `{board.dataset_sha256[:12]}`. "
         f"{escape(board.dataset_note)}\n"
         "- `22.4 ± 0.5` is a value and half the width of its 95 % interval. ↓ marks a metric of which less is better.\n"
-        f"- All figures are measured here, except MOS (est.), a rough estimate from NIQE{describe_scores_kind(board)}."
+        f"- All figures are measured here{describe_estimates(board)}."
     )
+
+
+def link_challenge(challenge: Challenge) -> str:
+    """A challenge's name, which leads to its page where it has one."""
+    return f"[{escape(challenge.name)}]({challenge.url})" if challenge.url else escape(challenge.name)
+
+
+def describe_qualification(phase: Phase) -> str:
+    """What a submission needs for a rank, as a sentence; nothing where all are ranked."""
+    sides = {True: "at least", False: "at most"}
+    rules = [
+        f"{head_metric(name).removesuffix(' ↓')} of {sides[get_metric(name).higher_is_better]} {bound:g}"
+        for name, bound in phase.qualify.items()
+    ]
+    return f" Ranked is who has {' and '.join(rules)}." if rules else ""
+
+
+def describe_estimates(board: Board) -> str:
+    """Which figures are none of a measurement."""
+    if board.mos_fit is None:
+        return ""
+    return f", except MOS (est.), a rough estimate from NIQE{describe_scores_kind(board)}"
 
 
 def describe_scores_kind(board: Board) -> str:
@@ -88,7 +112,7 @@ def render_board(board: Board) -> str:
 def render_row(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading. Scores stand first: a narrow window cuts the table off at its right."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": escape(str(row["submission"]))}
-    cells |= {f"Score {escape(name)}": format_estimate(row, name, 2) for name in board.phase.scores}
+    cells |= {escape(head_score(name, board.phase)): format_estimate(row, name, 2) for name in board.phase.scores}
     cells[f"P(first) by {', '.join(map(escape, board.phase.scores))} (%)"] = " / ".join(
         format_number(row[f"{name}_first"], 1, divisor=0.01) for name in board.phase.scores
     )
@@ -97,20 +121,27 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
         heading = head_metric(metric.name, lower_is_better=metric.lower_is_better)
         cells[escape(heading)] = format_estimate(row, name, count_digits(name)) + infinite
+    if board.mos_fit is not None:
+        cells["MOS (est.)"] = format_estimate(row, "mos", 1)
     return cells | {
-        "MOS (est.)": format_estimate(row, "mos", 1),
         "Time (ms)": format_estimate(row, "time", count_time_digits(row["time"])),
         "Speed-up": format_estimate(row, "speed_up", 3),
         "Peak RAM (MB)": render_memory(row),
         "Model (MB)": format_number(row["model_bytes"], 2, divisor=1e6),
         "Multiply-adds (G)": format_number(row["multiply_adds"], 1, divisor=1e9, missing="unknown"),
+        "Parameters (k)": format_number(row["parameters"], 0, divisor=1e3),
         "Status": render_status(row),
     }
 
 
 def render_status(row: Row) -> str:
     """ok, and what to know before trusting the row; the remarks below the boards have the figures."""
-    words = {"not timed": pd.isna(row["time"]), "noisy": row["noisy"], "flagged": row["flagged"]}
+    words = {
+        "not qualified": not row["qualified"],
+        "not timed": pd.isna(row["time"]),
+        "noisy": row["noisy"],
+        "flagged": row["flagged"],
+    }
     return ", ".join([str(row["status"]), *(word for word, holds in words.items() if holds)])
 
 
@@ -187,73 +218,3 @@ def render_environment(environment: Environment) -> dict[str, str]:
         "Python": escape(environment.python),
         "ONNX Runtime": escape(environment.packages.get("onnxruntime", EMPTY)),
     }
-
-
-def render_method(boards: Sequence[Board], records: Sequence[Record]) -> Iterable[str]:
-    """How each number is made, for the boards' own challenge and phase."""
-    if not boards:
-        return
-    yield "## How each number is made"
-    yield "\n".join(
-        f"- {item}"
-        for item in (describe_scores(boards[0]), *describe_quality(boards[0]), *describe_cost(boards[0], records))
-    )
-
-
-def describe_scores(board: Board) -> str:
-    """The formulas, and where they come from."""
-    formulas = "\n".join(f"  - Score {escape(name)} = `{formula}`" for name, formula in board.phase.scores.items())
-    return (
-        f"**Scores**, {escape(board.phase.label)}. {escape(board.phase.note)} `time` is the submission's time and "
-        f"`baseline_time` that of {escape(board.challenge.baseline.label)}; a submission that was not timed has no "
-        f"score and no rank.\n{formulas}"
-    )
-
-
-def describe_quality(board: Board) -> Iterable[str]:
-    """Splits, intervals and the metrics."""
-    challenge, fit = board.challenge, board.mos_fit
-    yield (
-        "**Splits**: a submission is only evaluated on pairs that it was not trained on, as it declares. One that was "
-        "evaluated on a larger split also stands on a smaller one inside it, with that one's pairs only."
-    )
-    yield (
-        "**Intervals**: seeded percentile bootstrap over images, and over pairs of processes for times; scores carry "
-        "both. They say how much other images could change a value. All submissions see the same images, so a "
-        "difference between two is more certain than their intervals suggest. A single image gives no interval: ± 0 "
-        "then means that nothing is known."
-    )
-    first = escape(next(iter(board.phase.scores)))
-    yield (
-        f"**Ranks**, by Score {first}: a submission shares the rank of the best one of that rank unless the data tell "
-        "the two apart: on the same resampled images for both, the better one has the higher score in more than 97.5 % "
-        "of the resamples. The last of a rank may be as close to the first of the next one. "
-        f"**P(first)** says in how many its Score {first} is the highest of all; ties are shared "
-        "equally. Copies of one file are one model, with the times of all of them."
-    )
-    yield (
-        "**PSNR**, **MS-SSIM** and other metrics with a target: the mean over the split's pairs. An infinite PSNR "
-        f"(output and target are the same) counts as {challenge.infinite_psnr_db:g} "
-        'dB; "(4 inf)" says that this happened four times. "As PNG" is the same metric of the output as it would be '
-        "shipped: clipped, and rounded to 8 bits."
-    )
-    if any(metric.name == "niqe" for metric in challenge.metrics):
-        yield (
-            f"**NIQE**: the mean over {board.photo_count} photos; it judges the output alone, as an 8-bit photo. "
-            "No photo is held out: a submission may have been trained on them. In flat regions its definition rests on "
-            "rounding noise, which counts as just below the mean here; the share of such pixels is given."
-        )
-    for name in dict.fromkeys(metric.profile for metric in challenge.metrics):
-        profile = find_profile(name)
-        names = " and ".join(metric.name for metric in challenge.metrics if metric.profile == name)
-        yield f"Profile **{name}** ({escape(names)}): {profile.note} [Source]({profile.source_url})."
-    if board.extras:
-        yield describe_extras(board)
-    low, high = (choose(pair.niqe for pair in challenge.mos.pairs) for choose in (min, max))
-    pairs = ", ".join(f"{escape(pair.label)} {pair.niqe:g} and {pair.mos:g}" for pair in challenge.mos.pairs)
-    line = f"{fit.intercept:.2f} {'-' if fit.slope < 0 else '+'} {abs(fit.slope):.3f} x NIQE"
-    yield (
-        f"**MOS (est.)**: nobody was asked for an opinion on these outputs. MOS = {line} is the straight line through "
-        f"the pairs of NIQE and MOS ({pairs}) on {escape(challenge.mos.image_set)}. "
-        f"Outside NIQE {low:.2f} to {high:.2f} it is an extrapolation. {escape(challenge.mos.note)}"
-    )

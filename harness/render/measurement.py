@@ -81,8 +81,10 @@ def describe_cost(board: Board, records: Sequence[Record]) -> Iterable[str]:
         "once the model was loaded, as the kernel counts it (VmHWM). "
         f"{limits.memory_bytes / 1e9:g} GB are allowed, and {limits.model_bytes / 1e6:g} MB for the model's file."
     )
+    size = board.challenge.counted_size
     yield (
-        "**Multiply-adds**: of convolutions and matrix products for one such photo; unknown where the graph has an "
+        "**Multiply-adds**: of convolutions and matrix products for one photo of "
+        f"{size.width_px}x{size.height_px}; unknown where the graph has an "
         "operator that the counter does not know. One multiply-add counts as one."
     )
 

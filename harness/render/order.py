@@ -30,7 +30,7 @@ def render_pair(row: Row, following: Row, board: Board) -> dict[str, str]:
     cells = {
         "Ahead": escape(str(row["submission"])),
         "Behind": escape(str(following["submission"])),
-        f"Score {escape(first)} apart": format_number(row[first] - following[first], 2),
+        f"Score {escape(first)} apart": format_number(abs(row[first] - following[first]), 2),
         "Ahead in (%)": format_number(row["ahead"], 1, divisor=0.01),
         "Swapped by": describe_weight(row),
     }
@@ -50,17 +50,17 @@ def describe_weight(row: Row) -> str:
 
 def describe_order(board: Board, neighbours: Sequence[tuple[Row, Row]]) -> Iterator[str]:
     """What the table says at its weakest place, and how to read it."""
-    first = next(iter(board.phase.scores))
+    first, better = next(iter(board.phase.scores)), board.phase.better
     weakest = find_weakest(neighbours, "swap_change", 0)
     if weakest is None:
         least = "no change of a single weight swaps two neighbours"
     else:
         least = f"the least change of one weight that swaps two neighbours is {describe_weight(weakest[0])} "
         least += f"({name_pair(weakest)})"
-    yield f"**Sensitivity**: {least}. {describe_slope(board, neighbours)}"
+    yield f"**Sensitivity**: {least}. {describe_slope(board, neighbours)}".rstrip()
     shown = f" Only the first {MOST_ROWS} pairs are shown." if len(neighbours) > MOST_ROWS else ""
     yield (
-        f'"Ahead in" is the part of the resamples in which the first of the two has the higher Score {escape(first)} '
+        f'"Ahead in" is the part of the resamples in which the first of the two has the {better} Score {escape(first)} '
         f"(`{board.phase.scores[first]}`); about 50 % is a toss-up, and two copies of one file have just that. One "
         f'weight changes at a time, and keeps its sign; "none" says that no such change swaps the two.{shown}'
     )
@@ -69,6 +69,8 @@ def describe_order(board: Board, neighbours: Sequence[tuple[Row, Row]]) -> Itera
 def describe_slope(board: Board, neighbours: Sequence[tuple[Row, Row]]) -> str:
     """What a change of the fit of MOS on NIQE does to the order by the first score."""
     first, fit = next(iter(board.phase.scores)), board.mos_fit
+    if fit is None:
+        return ""
     if "mos" not in list_names(board.phase.scores[first]):
         return f"MOS does not enter Score {escape(first)} in this phase, so no slope of its fit swaps any."
     nearest = find_weakest(neighbours, "swap_slope", fit.slope)

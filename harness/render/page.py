@@ -18,8 +18,9 @@ from harness.records import Record
 from harness.render.cells import flatten
 from harness.render.columns import Column, list_columns
 from harness.render.figures import SPEED_QUALITY, list_planes
-from harness.render.markdown import describe_scores_kind, render_method, render_status
+from harness.render.markdown import describe_scores_kind, render_status
 from harness.render.measurement import render_remarks
+from harness.render.method import render_method
 from harness.render.order import render_order
 from harness.render.pictures import describe_picture, list_shared
 from harness.render.record_page import describe_record

@@ -128,7 +128,12 @@ def tabulate_images(record: Record) -> Iterator[dict[str, Any]]:
                 ]
                 for image in images
             ]
-            yield {"heading": heading, "columns": [head_value(name, record.quality) for name in names], "digits": digits, "rows": rows}
+            yield {
+                "heading": heading,
+                "columns": [head_value(name, record.quality) for name in names],
+                "digits": digits,
+                "rows": rows,
+            }
 
 
 def head_value(name: str, quality: Quality) -> str:
