@@ -9,11 +9,13 @@ from tabulate import tabulate
 
 from harness.challenge import Phase
 from harness.metrics import find_metric
+from harness.metrics.bridge import PREFIX
 
 EMPTY = "-"
 MOST_CHARACTERS = 500
-DIGITS = {"psnr": 2, "niqe": 2}
-"""Decimals of a metric, as many as its interval deserves; four for the others."""
+LARGE = ("psnr", "psnry", "niqe", "ilniqe", "piqe", "brisque", "mad", "musiq", "paq2piq", "pi", "nrqm", "fid")
+DIGITS = {name: 2 for metric in LARGE for name in (metric, f"{PREFIX}{metric}")}
+"""Decimals of a metric, as many as its interval deserves: two where values are well above 1, four for the others."""
 
 Row = Mapping[Any, Any]
 

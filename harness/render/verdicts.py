@@ -72,7 +72,7 @@ def render_figure(figure: Comparison) -> str:
 
 def describe_cells(verdicts: Iterable[Verdict]) -> str:
     """How to read the table, and what is allowed."""
-    allowed = {figure.quantity: f"{figure.allowed:g}" for verdict in verdicts for figure in verdict.figures}
+    allowed = {figure.quantity: f"{figure.allowed:.3g}" for verdict in verdicts for figure in verdict.figures}
     if not allowed:
         return ""
     limits = ", ".join(
