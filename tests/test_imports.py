@@ -23,11 +23,11 @@ LAYERS = (
     "fingerprint evaluate boards findings regression published render gallery",
     "assessment",
     "job",
-    "admission audit calibration quality executor contact_sheet",
+    "admission agreement audit calibration quality executor contact_sheet",
     "datasets additions",
     "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
     "environment submission archive tolerances showcase",
-    "flags",
+    "flags peers",
     "forecast",
     "statistics metrics protocol records files screen signals progress errors __init__",
 )
