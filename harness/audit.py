@@ -86,6 +86,7 @@ def compare_tiled(run: Run, pairs: Sequence[ImagePair], shape: tuple[int, ...]) 
     From the squared error of all middles together. None where no pair fits, sizes differ, or an error is zero.
     """
     size = pairs[0].source.shape
+    scale = pairs[0].target.shape[0] // size[0]
     rows, columns = shape[0] // size[0], shape[1] // size[1]
     margin = min(TILE_MARGIN_PX, size[0] // 4, size[1] // 4)
     if not rows * columns or any(pair.source.shape != size for pair in pairs):
@@ -95,15 +96,20 @@ def compare_tiled(run: Run, pairs: Sequence[ImagePair], shape: tuple[int, ...]) 
     mosaic = np.vstack([np.hstack(tiles[row * columns : (row + 1) * columns]) for row in range(rows)])
     edge = [(0, whole - part) for whole, part in zip(shape, mosaic.shape, strict=True)]
     together, _ = run(np.pad(mosaic, edge, mode="symmetric"))
-    middle = (slice(margin, size[0] - margin), slice(margin, size[1] - margin))
+    middle = tuple(slice(scale * margin, scale * (length - margin)) for length in size[:2])
     alone_errors, tiled_errors = [], []
     for number, pair in enumerate(shown):
         row, column = divmod(number, columns)
-        tile = together[row * size[0] : (row + 1) * size[0], column * size[1] : (column + 1) * size[1]]
+        tile = together[cut_part(scale * size[0], row), cut_part(scale * size[1], column)]
         target = pair.target[middle] / np.float32(255)
         alone_errors.append(np.square(np.clip(run(pair.source)[0][middle], 0, 1) - target).mean())
         tiled_errors.append(np.square(np.clip(tile[middle], 0, 1) - target).mean())
     return convert_error(float(np.mean(alone_errors))), convert_error(float(np.mean(tiled_errors)))
+
+
+def cut_part(length: int, number: int) -> slice:
+    """The part of this number, of parts of equal length."""
+    return slice(number * length, (number + 1) * length)
 
 
 def convert_error(mean_squared_error: float) -> float | None:

@@ -14,6 +14,7 @@ import typer
 from harness import __version__
 from harness.commands.catalogue import fetch, list_known
 from harness.commands.check import check, validate
+from harness.commands.codabench import codabench
 from harness.commands.images import fit_mos_pairs, metric
 from harness.commands.reports import export, leaderboard, score, tables
 from harness.commands.run import run
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "metric": metric,
     "mos-fit": fit_mos_pairs,
     "score": score,
+    "codabench": codabench,
     "fetch": fetch,
     "list": list_known,
 }

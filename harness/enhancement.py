@@ -16,22 +16,22 @@ def prepare_source(image: np.ndarray, *, layout: str) -> np.ndarray:
     return source.transpose(0, 3, 1, 2) if layout == "NCHW" else source
 
 
-def enhance(process: ModelProcess, image: np.ndarray, *, layout: str, deadline_s: float) -> np.ndarray:
-    """The model's output for a uint8 HxWx3 image: float32 HxWx3 of the same size, finite, not clipped.
+def enhance(process: ModelProcess, image: np.ndarray, *, layout: str, deadline_s: float, scale: int = 1) -> np.ndarray:
+    """The model's output for a uint8 HxWx3 image: float32 of `scale` times its height and width, finite, not clipped.
 
     Raises ModelError when the model fails or its output breaks a rule.
     """
     process.put(prepare_source(image, layout=layout))
-    return fetch_output(process, process.run(deadline_s=deadline_s), image.shape, layout=layout)
+    return fetch_output(process, process.run(deadline_s=deadline_s), image.shape, layout=layout, scale=scale)
 
 
-def fetch_output(process: ModelProcess, ran: Ran, shape: tuple[int, ...], *, layout: str) -> np.ndarray:
-    """The output of the last run as float32 HxWx3 of this shape; ModelError where it breaks a rule."""
-    height_px, width_px, channels = shape
-    expected = (1, channels, height_px, width_px) if layout == "NCHW" else (1, *shape)
+def fetch_output(process: ModelProcess, ran: Ran, shape: tuple[int, ...], *, layout: str, scale: int = 1) -> np.ndarray:
+    """The output of the last run, on an image HxWx3, as float32 sHxsWx3; ModelError where it breaks a rule."""
+    expected = arrange_shape((scale * shape[0], scale * shape[1], shape[2]), layout)
     if ran.shape != expected:
+        rule = "both must be the same" if scale == 1 else f"it must be {expected}, {scale} times as high and wide"
         raise ModelError(
-            f"its output has shape {ran.shape} for an input of {expected}; both must be the same.",
+            f"its output has shape {ran.shape} for an input of {arrange_shape(shape, layout)}; {rule}.",
             stage="output",
             kind="wrong_shape",
         )
@@ -45,6 +45,12 @@ def fetch_output(process: ModelProcess, ran: Ran, shape: tuple[int, ...], *, lay
             kind="not_finite",
         )
     return output
+
+
+def arrange_shape(shape: tuple[int, ...], layout: str) -> tuple[int, ...]:
+    """The shape of a batch of one image HxWx3 in a layout."""
+    height_px, width_px, channels = shape
+    return (1, channels, height_px, width_px) if layout == "NCHW" else (1, height_px, width_px, channels)
 
 
 def check_agreement(output: np.ndarray, other: np.ndarray, what: str) -> None:

@@ -109,7 +109,13 @@ def start_series(
         raise ValueError("the evaluation measures no time")
     submission = draft.record.submission
     return TimingSeries(
-        TimedModel(draft.folder.model_path, submission.runtime, submission.layout, submission.seed),
+        TimedModel(
+            draft.folder.model_path,
+            submission.runtime,
+            submission.layout,
+            submission.seed,
+            evaluation.challenge.scale,
+        ),
         TimedModel(evaluation.challenge.baseline.model, "onnx", "NHWC"),
         list_pictures(evaluation.dataset, evaluation.plan),
         load_expected=load_expected,
@@ -151,7 +157,10 @@ def audit_model(job: Job, split: str, *, control_flow: tuple[str, ...]) -> tuple
             ran = run_once(process, image, layout=layout, run_s=evaluation.limits.run_s)
             # a busy machine disturbs CPU time far less
             spent_ns = ran.cpu_ns if evaluation.device == "cpu" else ran.wall_ns
-            return enhancement.fetch_output(process, ran, image.shape, layout=layout), spent_ns
+            output = enhancement.fetch_output(
+                process, ran, image.shape, layout=layout, scale=evaluation.challenge.scale
+            )
+            return output, spent_ns
 
         audit, outputs = measure_audit(
             run,

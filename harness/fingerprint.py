@@ -16,9 +16,9 @@ from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
 ONLY_SHOWS = (
-    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "api.py", "export.py", "gate.py"),
-    *("additions.py", "findings.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
-    *("agreement.py", "peers.py"),
+    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
+    *("api.py", "export.py", "additions.py", "agreement.py", "peers.py"),
+    *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
 )
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}

@@ -70,14 +70,14 @@ class Task:
 def keep_images(
     folders: Sequence[SubmissionFolder], evaluation: Evaluation, reports_dir: Path, *, on_progress: Progress
 ) -> list[str]:
-    """Bring the showcases of the dataset and of the embedded set up to date with the records.
+    """Bring the showcases of the dataset, and of the embedded set where it stands in for that, up to date.
 
     Returns a sentence on each fault: pictures never harm a run.
     """
     faults: list[str] = []
     try:
         faults += keep_showcase(folders, evaluation, reports_dir, on_progress=on_progress)
-        if evaluation.dataset.name != FREE:
+        if evaluation.dataset.name != FREE == evaluation.challenge.stand_in:
             free = dataclasses.replace(evaluation, dataset=embedded.open_dataset())
             faults += keep_showcase(folders, free, reports_dir, on_progress=on_progress)
     except (HarnessError, OSError) as error:
@@ -175,16 +175,22 @@ def enhance_motifs(task: Task) -> Generator[tuple[Motif, Image], None, None]:
         if motifs := [motif for motif in task.motifs if motif.kind == kind]:
             with task.job.start(count) as process:
                 for motif in motifs:
-                    source, _ = load_motif(task.job.evaluation.dataset, motif)
-                    yield motif, quantize(task.job.enhance(process, source))
+                    yield motif, quantize(task.job.enhance(process, load_source(task.job.evaluation.dataset, motif)))
+
+
+def load_source(dataset: Dataset, motif: Motif) -> Image:
+    """What a model is given."""
+    photo = motif.kind == "photo"
+    return dataset.load_photo(motif.image) if photo else dataset.load_pair(motif.image).source
 
 
 def load_motif(dataset: Dataset, motif: Motif) -> tuple[Image, Image | None]:
-    """Source and target; a photo has none."""
-    if motif.kind == "photo":
-        return dataset.load_photo(motif.image), None
-    pair = dataset.load_pair(motif.image)
-    return pair.source, pair.target
+    """Source and target in one size: a smaller source is enlarged (bicubic). A photo has no target."""
+    source = load_source(dataset, motif)
+    if dataset.scale > 1:
+        size = dataset.scale * source.shape[1], dataset.scale * source.shape[0]
+        source = np.asarray(PillowImage.fromarray(source).resize(size, PillowImage.Resampling.BICUBIC))
+    return source, None if motif.kind == "photo" else dataset.load_pair(motif.image).target
 
 
 def keep_picture(task: Task, motif: Motif, output: Image, reports_dir: Path) -> Picture:

@@ -76,8 +76,13 @@ class Job:
 
     def enhance(self, process: ModelProcess, image: np.ndarray) -> np.ndarray:
         """The output for a uint8 HxWx3 image."""
-        layout = self.submission.layout
-        return enhancement.enhance(process, image, layout=layout, deadline_s=self.evaluation.limits.run_s)
+        return enhancement.enhance(
+            process,
+            image,
+            layout=self.submission.layout,
+            deadline_s=self.evaluation.limits.run_s,
+            scale=self.evaluation.challenge.scale,
+        )
 
     def draw(self, process: ModelProcess, image: np.ndarray) -> list[np.ndarray]:
         """As many outputs for one image as the submission declares."""

@@ -8,7 +8,7 @@ from harness.boards import Board, build_boards
 from harness.challenge import Challenge, find_phase
 from harness.contact_sheet import read_sheet
 from harness.dataset import Dataset
-from harness.errors import RecordError
+from harness.errors import RecordError, UsageError
 from harness.published.ablation import FILE as ABLATION
 from harness.published.ablation import read_ablation
 from harness.published.comparison import compare_published
@@ -127,8 +127,15 @@ def write_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> Path:
 
 
 def make_tables(reports_dir: Path, dataset: str, challenge: Challenge) -> str:
-    """The text of tables.md. Raises RecordError for a record, or an ablation's table, that does not hold."""
+    """The text of tables.md.
+
+    Raises RecordError for a record, or an ablation's table, that does not hold, UsageError for another challenge.
+    """
     published = read_published()
+    if challenge.name != published.challenge:
+        raise UsageError(
+            f"the tables compare with what was published of {published.challenge}; there are none of {challenge.name}."
+        )
     records = select_records(reports_dir / "records", dataset, challenge)
     ablation = read_ablation(reports_dir / ABLATION, published.conditions)
     return render_tables(compare_published(records, challenge, published, ablation))
@@ -151,7 +158,7 @@ def list_recorded_datasets(reports_dir: Path, challenge: Challenge) -> list[str]
 def check_tables(reports_dir: Path, challenge: Challenge) -> None:
     """Raise RecordError unless tables.md, where there is one, is what some dataset's records and the ablation give."""
     path, records_dir = reports_dir / "tables.md", reports_dir / "records"
-    if not path.exists():
+    if not path.exists() or challenge.name != read_published().challenge:
         return
     text = path.read_text(encoding="utf-8", errors="replace")
     if any(text == make_tables(reports_dir, folder.name, challenge) for folder in list_datasets(records_dir)):

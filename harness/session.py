@@ -44,12 +44,16 @@ LOAD_S = 2.0
 """To load the compiled metrics takes less."""
 
 
-def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
-    """The submissions in these folders, or in all of ./submissions; a faulty one does not keep the others back."""
+def read_folders(
+    paths: Sequence[Path] | None, challenge: str
+) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
+    """The submissions in these folders, or those of ./submissions that are made for this challenge.
+
+    A faulty one does not keep the others back.
+    """
+    named = bool(paths)
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
-        if not paths:
-            raise UsageError(f"no submission in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}.")
     folders: dict[str, SubmissionFolder] = {}
     faults: dict[Path, HarnessError] = {}
     for path in paths:
@@ -58,9 +62,15 @@ def read_folders(paths: Sequence[Path] | None) -> tuple[list[SubmissionFolder], 
         except SubmissionError as error:
             faults[path] = error
             continue
+        if not named and folder.manifest.challenge != challenge:
+            continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
+    if not folders and not faults:
+        raise UsageError(
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}."
+        )
     return list(folders.values()), faults
 
 

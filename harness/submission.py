@@ -25,7 +25,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The keys of submission.toml.
 
     layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
-    words what else the model has seen: it is never ranked on pairs of that split. weights tells how to get the model
+    words what else the model has seen: it is never ranked on pairs of that split. challenge names the one that takes it
+    where no folder is named; it may be run in any other. weights tells how to get the model
     file where the folder comes without it. A model that draws random numbers declares a seed, from which they start
     anew in every run, or draws, the number of outputs for each image whose values are averaged.
     """
@@ -33,6 +34,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     name: str
     title: str
     trained_on: str
+    challenge: str = "pirm2018b"
     authors: tuple[str, ...] = ()
     paper_url: str = ""
     runtime: Literal["onnx", "torchscript", "pt2"] = "onnx"
@@ -118,7 +120,10 @@ def check_names(manifest: Manifest, manifest_path: Path) -> None:
 def check_texts(manifest: Manifest, manifest_path: Path) -> None:
     """Reports and sentences show these texts, each on one line: no line breaks, nothing that a terminal obeys."""
     texts = [("authors", author) for author in manifest.authors]
-    texts += [(key, getattr(manifest, key)) for key in ("title", "trained_on", "paper_url", "model_file", "weights")]
+    texts += [
+        (key, getattr(manifest, key))
+        for key in ("title", "trained_on", "challenge", "paper_url", "model_file", "weights")
+    ]
     for key, text in texts:
         if any(unicodedata.category(letter) in UNSHOWABLE for letter in text):
             raise SubmissionError(f"{manifest_path}: {key} {quote(text)!r} holds a control character; remove it.")

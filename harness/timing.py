@@ -23,12 +23,13 @@ from harness.statistics import is_noisy, predict_count
 
 @dataclass(frozen=True)
 class TimedModel:
-    """A model as timing needs it."""
+    """A model as timing needs it; scale: of its outputs."""
 
     path: Path
     runtime: str
     layout: str
     seed: int | None = None
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,9 @@ def measure_block(
                 with excuse_submission(timed, baseline), awake(process):
                     runs[side].append(run_once(process, picture, layout=timed.layout, run_s=limits.run_s))
                     if timed is model and expected is not None:
-                        output = fetch_output(process, runs[side][-1], picture.shape, layout=timed.layout)
+                        output = fetch_output(
+                            process, runs[side][-1], picture.shape, layout=timed.layout, scale=timed.scale
+                        )
                         check_agreement(output, expected[turn], "a timed run")
     blocks = [_Block(load, tuple(side)) for load, side in zip(load_ns, runs, strict=True)]
     return (blocks[0], blocks[1]) if model_first else (blocks[1], blocks[0])

@@ -120,17 +120,22 @@ def load_resnet(arrays: Mapping[str, np.ndarray], *, blocks: int, channels: int)
 
 
 def make_random_srcnn(seed: int) -> SRCNN:
-    """SRCNN with He-initialised weights from `seed`: it computes nothing useful, in the time of the trained one."""
+    """SRCNN with random weights."""
     model = SRCNN()
+    fill_randomly(model, seed)
+    return model.eval()
+
+
+def fill_randomly(model: nn.Module, seed: int) -> None:
+    """He-initialise all convolutions from `seed`: the model computes nothing useful, in the time of a trained one."""
     # numpy promises the same stream for the same seed in later versions, torch does not
     random = np.random.Generator(np.random.PCG64(seed))
-    for conv in model.convs:
+    for conv in (module for module in model.modules() if isinstance(module, nn.Conv2d)):
         outputs, inputs, height, width = conv.weight.shape
         deviation = np.sqrt(2 / (inputs * height * width))
         weight = random.standard_normal((outputs, inputs, height, width), dtype=np.float32) * np.float32(deviation)
         _set_parameter(conv.weight, weight, "weight")
         nn.init.constant_(conv.bias, 0.01)
-    return model.eval()
 
 
 def _check_names(arrays: Mapping[str, np.ndarray], expected: list[str]) -> None:

@@ -2,8 +2,8 @@
 
 The published weights belong to their authors, so neither they nor the files built from them are in this repository.
 What was trained here is built from reference/weights/NAME.safetensors, which `reference.train` wrote.
-NAME `speed-baseline` writes SRCNN with random weights to harness/challenges/srcnn.onnx, which is in the repository:
-times are measured against it, also where the published weights cannot be had.
+NAME `speed-srcnn` and `speed-span` write these networks with random weights to harness/challenges, where they are in
+the repository: times are measured against them, also where the published weights cannot be had.
 """
 
 import argparse
@@ -21,12 +21,15 @@ from torch import nn
 
 from harness.assets import COMMITS, AssetStore, open_store
 from harness.errors import DataError
-from reference.baselines import load_resnet, load_srcnn, make_random_srcnn
+from harness.files import write_atomically
+from reference.baselines import SRCNN, fill_randomly, load_resnet, load_srcnn
+from reference.bicubic import make_bicubic
 from reference.checkpoint import read_checkpoint
 from reference.command import run_command
 from reference.export import CHECKED_SIZES_PX, export_onnx
 from reference.generators import GeneratorConfig
 from reference.networks import describe_network, make_network
+from reference.span import SCALE, SPAN
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "reference" / "weights"
@@ -42,8 +45,9 @@ TRAINED = {
 }
 """What was trained here, NAME_300 on 300 pairs alone, and which network it must be, as `describe_network` says it."""
 
-SPEED_BASELINE = "speed-baseline"
-SPEED_BASELINE_PATH = Path("harness/challenges/srcnn.onnx")
+BICUBIC = "bicubic_x4"
+SPEED_BASELINES: dict[str, type[nn.Module]] = {"speed-srcnn": SRCNN, "speed-span": SPAN}
+SPEED_BASELINES_DIR = Path("harness/challenges")
 SPEED_BASELINE_SEED = 2018
 
 
@@ -121,7 +125,7 @@ def build_all(options: argparse.Namespace) -> int:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reference.build", description="Build the submissions' ONNX files.")
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, SPEED_BASELINE], help="%(choices)s"
+        "names", nargs="+", metavar="NAME", choices=[*TRAINED, *RECIPES, BICUBIC, *SPEED_BASELINES], help="%(choices)s"
     )
     parser.add_argument("--assets", type=Path, metavar="DIR", help="mirror of the upstream files: DIR/OWNER/REPO/path")
     parser.add_argument("--if-available", action="store_true", help="exit with 0 where weights cannot be had")
@@ -135,8 +139,10 @@ def build(name: str, store: AssetStore, root: Path) -> str:
     UnavailableError when the weights cannot be had; DataError when they are damaged or nothing can be written.
     """
     try:
-        if name == SPEED_BASELINE:
-            return _build_speed_baseline(root)
+        if name == BICUBIC:
+            return _build_bicubic(root)
+        if name in SPEED_BASELINES:
+            return _build_speed_baseline(SPEED_BASELINES[name](), root)
         return _build_trained(name, root) if name in TRAINED else _build_published(name, store, root)
     except (OSError, ValueError) as error:
         raise DataError(str(error)) from error
@@ -195,11 +201,19 @@ def _build_published(name: str, store: AssetStore, root: Path) -> str:
     return _describe_file(path, difference)
 
 
-def _build_speed_baseline(root: Path) -> str:
-    path = root / SPEED_BASELINE_PATH
+def _build_bicubic(root: Path) -> str:
+    path = root / "submissions" / BICUBIC / "model.onnx"
+    write_atomically(path, make_bicubic(SCALE).SerializeToString(deterministic=True))
+    return f"{path}: {path.stat().st_size / 1e3:.1f} kB"
+
+
+def _build_speed_baseline(module: nn.Module, root: Path) -> str:
+    name = type(module).__name__
+    path = root / SPEED_BASELINES_DIR / f"{name.lower()}.onnx"
+    fill_randomly(module, SPEED_BASELINE_SEED)
     source = f"random, numpy PCG64, seed {SPEED_BASELINE_SEED}"
-    doc = "SRCNN with random weights: for its speed alone, its output means nothing"
-    difference = export_onnx(make_random_srcnn(SPEED_BASELINE_SEED), path, doc=doc, metadata={"weights": source})
+    doc = f"{name} with random weights: for its speed alone, its output means nothing"
+    difference = export_onnx(module, path, doc=doc, metadata={"weights": source})
     return _describe_file(path, difference)
 
 

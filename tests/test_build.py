@@ -18,9 +18,9 @@ from reference.baselines import make_random_srcnn
 from reference.build import (
     RECIPES,
     ROOT,
-    SPEED_BASELINE,
-    SPEED_BASELINE_PATH,
     SPEED_BASELINE_SEED,
+    SPEED_BASELINES,
+    SPEED_BASELINES_DIR,
     TRAINED,
     load_trained,
     main,
@@ -68,10 +68,12 @@ def describe(model: onnx.ModelProto) -> list[tuple]:
     return [*nodes, *shapes]
 
 
-def test_committed_speed_baseline_is_what_the_command_writes(tmp_path, capsys):
-    assert main([SPEED_BASELINE, "--root", str(tmp_path)]) == 0
-    assert str(tmp_path / SPEED_BASELINE_PATH) in capsys.readouterr().out
-    built, committed = onnx.load(tmp_path / SPEED_BASELINE_PATH), onnx.load(ROOT / SPEED_BASELINE_PATH)
+@pytest.mark.parametrize("name", SPEED_BASELINES)
+def test_committed_speed_baseline_is_what_the_command_writes(tmp_path, capsys, name):
+    path = SPEED_BASELINES_DIR / f"{name.removeprefix('speed-')}.onnx"
+    assert main([name, "--root", str(tmp_path)]) == 0
+    assert str(tmp_path / path) in capsys.readouterr().out
+    built, committed = onnx.load(tmp_path / path), onnx.load(ROOT / path)
     assert describe(built) == describe(committed)
     for ours, theirs in zip(built.graph.initializer, committed.graph.initializer, strict=True):
         np.testing.assert_array_equal(onnx.numpy_helper.to_array(ours), onnx.numpy_helper.to_array(theirs))
@@ -88,7 +90,7 @@ def test_manifest_is_valid_and_tells_how_to_get_the_model(name):
 
 @pytest.mark.parametrize(("option", "exit_code"), [([], 4), (["--if-available"], 0)])
 def test_without_weights_the_others_are_still_built(tmp_path, capsys, empty_store, option, exit_code):
-    assert main(["srcnn", SPEED_BASELINE, "--root", str(tmp_path / "out"), *option]) == exit_code
+    assert main(["srcnn", "speed-srcnn", "--root", str(tmp_path / "out"), *option]) == exit_code
     captured = capsys.readouterr()
     (sentence,) = captured.err.splitlines()
     assert sentence.startswith("srcnn was not built: aiff22/ai-challenge/models_pretrained/dped_srcnn.index")
@@ -110,7 +112,7 @@ def test_damaged_weights_fail_even_if_available(tmp_path, capsys, monkeypatch):
 
 def test_unwritable_target_is_one_sentence(tmp_path, capsys, empty_store):
     (tmp_path / "harness").write_text("a file where a folder is needed")
-    assert main([SPEED_BASELINE, "--root", str(tmp_path)]) == 4
+    assert main(["speed-srcnn", "--root", str(tmp_path)]) == 4
     (sentence,) = capsys.readouterr().err.splitlines()
     assert str(tmp_path) in sentence
 
@@ -242,7 +244,7 @@ def test_weights_without_metadata_are_one_sentence(tmp_path, capsys, weights_dir
 def test_builds_srcnn_with_the_graph_of_the_speed_baseline(tmp_path, assets_dir):
     assert main(["srcnn", "--assets", str(assets_dir), "--root", str(tmp_path)]) == 0
     model = onnx.load(tmp_path / "submissions/srcnn/model.onnx")
-    assert describe(model) == describe(onnx.load(ROOT / SPEED_BASELINE_PATH))
+    assert describe(model) == describe(onnx.load(ROOT / SPEED_BASELINES_DIR / "srcnn.onnx"))
     source = {p.key: p.value for p in model.metadata_props}["weights"]
     assert source.endswith("6dc52ac4ebca74391fa24def015896c98dba5b4f: models_pretrained/dped_srcnn")
 

@@ -17,6 +17,7 @@ name = "tiny"
 title = "A tiny challenge"
 url = "https://example.org"
 dataset = "pictures"
+stand_in = "embedded"
 infinite_psnr_db = 54.15
 
 [baseline]

@@ -31,12 +31,13 @@ def list_known() -> None:
     """Name the challenges, datasets, groups of files, metrics and profiles that can be given to other commands."""
     from harness.assets import GROUPS
     from harness.challenge import list_challenges
+    from harness.datasets import KNOWN
     from harness.metrics import METRICS
     from harness.metrics.profiles import PROFILES
 
     known = {
         "challenges": list_challenges(),
-        "datasets": ("pirm2018b", "embedded", "or a folder with source/, target/ and photos/"),
+        "datasets": (*KNOWN, "or a folder with source/, target/ and photos/"),
         "groups of files": GROUPS,
         "metrics": (metric.name for metric in METRICS),
     }

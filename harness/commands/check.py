@@ -81,7 +81,7 @@ def check(
 
         tolerances, rules = read_tolerances(), read_challenge(challenge)
         scored = find_phase(rules, phase)
-        folders, faults = session.read_folders(submissions)
+        folders, faults = session.read_folders(submissions, rules.name)
         for path, fault in faults.items():
             on_verdict(Verdict(str(path), "failed", str(fault), fault.exit_code))
         # where there are no reports, there is nothing to time

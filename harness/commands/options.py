@@ -25,14 +25,14 @@ def read_name(text: str) -> str:
 
 SubmissionDirs = Annotated[
     list[Path] | None,
-    typer.Argument(help="Submission folders; none: all of ./submissions.", parser=read_path, metavar="DIR"),
+    typer.Argument(help="Submission folders; none: those of ./submissions for it.", parser=read_path, metavar="DIR"),
 ]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
 DatasetName = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="pirm2018b, embedded or a folder; by default the first that can be had.",
+        help="A dataset's name, or a folder; by default the challenge's own, or what stands in for it.",
         parser=read_name,
         metavar="NAME",
     ),

@@ -61,7 +61,7 @@ def run(
     from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
 
     rules = read_challenge(challenge)
-    folders, codes = read_folders(submissions, report)
+    folders, codes = read_folders(submissions, rules.name, report)
     report.challenge, report.outcomes = rules.name, dict.fromkeys(folder.name for folder in folders)
     store = open_store(assets)
     session.remove_leftovers(reports, store)

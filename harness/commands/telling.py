@@ -31,11 +31,13 @@ def end(codes: Iterable[int]) -> None:
         raise typer.Exit(code)
 
 
-def read_folders(paths: Sequence[Path] | None, report: RunReport) -> tuple[list["SubmissionFolder"], list[int]]:
+def read_folders(
+    paths: Sequence[Path] | None, challenge: str, report: RunReport
+) -> tuple[list["SubmissionFolder"], list[int]]:
     """The submissions, and an exit code for each folder that is faulty; no more is done where all are."""
     from harness import session
 
-    folders, faults = session.read_folders(paths)
+    folders, faults = session.read_folders(paths, challenge)
     codes = [tell(str(fault), fault.exit_code) for fault in faults.values()]
     report.add_errors(faults.values())
     if not folders:

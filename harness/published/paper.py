@@ -64,8 +64,9 @@ class Notes(_Part, frozen=True):
 
 
 class Published(_Part, frozen=True):
-    """published.toml; notes by table."""
+    """published.toml; challenge: the one whose records it compares with; notes by table."""
 
+    challenge: str
     paper: Paper
     methods: tuple[Method, ...]
     conditions: tuple[Condition, ...]

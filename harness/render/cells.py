@@ -12,6 +12,7 @@ from harness.metrics import find_metric
 from harness.metrics.bridge import PREFIX
 
 EMPTY = "-"
+HUGE = 1e7
 MOST_CHARACTERS = 500
 LARGE = ("psnr", "psnry", "niqe", "ilniqe", "piqe", "brisque", "mad", "musiq", "paq2piq", "pi", "nrqm", "fid")
 DIGITS = {name: 2 for metric in LARGE for name in (metric, f"{PREFIX}{metric}")}
@@ -72,7 +73,12 @@ def format_estimate(row: Row, name: str, digits: int) -> str:
     if pd.isna(row[name]):
         return EMPTY
     half_width = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
-    return f"{row[name]:.{digits}f} ± {half_width:.{digits}f}"
+    return f"{format_value(row[name], digits)} ± {format_value(half_width, digits)}"
+
+
+def format_value(value: float, digits: int) -> str:
+    """A number with so many decimals; a huge one, as a formula may give, as a power of ten."""
+    return f"{value:.{digits}f}" if abs(value) < HUGE else f"{value:.3e}"
 
 
 def render_table(rows: Sequence[Mapping[str, str]], *, texts: Sequence[str]) -> str:

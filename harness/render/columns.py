@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.boards import Board
-from harness.render.cells import EMPTY, count_digits, count_time_digits, head_metric, head_score
+from harness.render.cells import EMPTY, count_digits, count_time_digits, format_value, head_metric, head_score
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Column:
         if value is None or pd.isna(value):
             return EMPTY
         digits = count_time_digits(row["time"]) if self.key == "time" else self.digits
-        return f"{value / self.divisor:.{digits}f}"
+        return format_value(value / self.divisor, digits)
 
 
 def list_columns(board: Board) -> tuple[Column, ...]:

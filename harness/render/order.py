@@ -6,7 +6,7 @@ from itertools import pairwise
 import pandas as pd
 
 from harness.boards import Board
-from harness.render.cells import Row, escape, format_number, render_table
+from harness.render.cells import Row, escape, format_number, format_value, render_table
 from harness.scoring import list_names
 
 MOST_ROWS = 40
@@ -30,7 +30,7 @@ def render_pair(row: Row, following: Row, board: Board) -> dict[str, str]:
     cells = {
         "Ahead": escape(str(row["submission"])),
         "Behind": escape(str(following["submission"])),
-        f"Score {escape(first)} apart": format_number(abs(row[first] - following[first]), 2),
+        f"Score {escape(first)} apart": format_value(abs(row[first] - following[first]), 2),
         "Ahead in (%)": format_number(row["ahead"], 1, divisor=0.01),
         "Swapped by": describe_weight(row),
     }
