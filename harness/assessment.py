@@ -11,17 +11,19 @@ from concurrent.futures import CancelledError, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harness.admission import validate
 from harness.enhancement import check_agreement
-from harness.environment import describe_environment
+from harness.environment import describe_environment, find_versions
 from harness.errors import ModelError, SubmissionError
 from harness.formats import find_format
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.job import Evaluation, Job
+from harness.metrics.bridge import PACKAGES
 from harness.progress import CHECK, Progress, Step, Tally
-from harness.quality import score_image
+from harness.quality import BoundMetric, keep_common, score_image
 from harness.records import (
     FORMAT_VERSION,
     Cost,
@@ -154,11 +156,15 @@ def begin_scoring(
     tally.queue()
     model = Model(Job(chosen.folder.model_path, submission, evaluation), tally)
     photos = executor.submit(score_photos, model)
-    pairs = [
+    return Begun(chosen, model, cost, control_flow, photos, submit_pairs(model, names, executor))
+
+
+def submit_pairs(model: Model, names: Sequence[str], executor: Executor) -> tuple[Future[tuple[ImageScore, ...]], ...]:
+    """The values of pairs to come, some of them together."""
+    return tuple(
         executor.submit(score_pairs, model, place, names[start : start + CHUNK])
         for place, start in enumerate(range(0, len(names), CHUNK), start=1)
-    ]
-    return Begun(chosen, model, cost, control_flow, photos, tuple(pairs))
+    )
 
 
 def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
@@ -171,17 +177,31 @@ def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
     if isinstance(model.fault, SubmissionError):
         return fail(folder, model.fault, evaluation, submission)
     photos, memory = begun.photos.result()
+    pairs, photos = keep_common([score for chunk in begun.pairs for score in chunk.result()]), keep_common(photos)
+    profiles, lower = describe_metrics(evaluation.metrics, (*pairs[:1], *photos[:1]))
     quality = Quality(
-        dataset.name,
-        dataset.note,
-        dataset.sha256,
-        begun.chosen.split,
-        {metric.chosen.name: metric.chosen.profile for metric in evaluation.metrics},
-        pairs=tuple(score for chunk in begun.pairs for score in chunk.result()),
-        photos=photos,
+        dataset.name, dataset.note, dataset.sha256, begun.chosen.split, profiles, pairs, photos, lower_is_better=lower
     )
     record = make_record(submission, "ok", evaluation, quality=quality, memory=memory, cost=begun.cost)
+    if any(metric.is_bridged for metric in evaluation.metrics):
+        record = add_packages(record)
     return Assessed(folder, record, begun.control_flow)
+
+
+def describe_metrics(
+    metrics: Sequence[BoundMetric], images: Sequence[ImageScore]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The profile of each metric, of an extra one only where an image has it; of which ones of pyiqa less is better."""
+    kept = [m for m in metrics if not m.extra or any(m.chosen.name in image.values for image in images)]
+    lower = tuple(metric.chosen.name for metric in kept if metric.is_bridged and metric.chosen.lower_is_better)
+    return {metric.chosen.name: metric.chosen.profile for metric in kept}, lower
+
+
+def add_packages(record: Record) -> Record:
+    """The record with the versions of the packages behind the metrics of pyiqa."""
+    environment = record.environment
+    packages = environment.packages | find_versions(PACKAGES)
+    return msgspec.structs.replace(record, environment=msgspec.structs.replace(environment, packages=packages))
 
 
 def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:

@@ -51,10 +51,11 @@ class ImageScore(_Stored, frozen=True):
                 raise ValueError(f"{name} of image {self.image} is {value}, it must be finite and below {LARGEST:g}")
 
 
-class Quality(_Stored, frozen=True):
+class Quality(_Stored, frozen=True, omit_defaults=True):
     """Values of a split's pairs, and of the dataset's photos for metrics that need no target.
 
-    profiles: by which convention each metric was computed, by its name.
+    profiles: by which convention each metric was computed, by its name. lower_is_better: of which metrics of other
+    libraries less is better, since a report must not need these to know.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Quality(_Stored, frozen=True):
     profiles: dict[str, str]
     pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
+    lower_is_better: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for images in (self.pairs, self.photos):

@@ -3,13 +3,14 @@
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from harness.additions import list_extras
 from harness.admission import check_trained_on, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
@@ -33,8 +34,8 @@ from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
 from harness.progress import Progress, Step
 from harness.protocol import Device
-from harness.quality import bind_metrics, measure_compilation
-from harness.records import Cost, Submission
+from harness.quality import bind_extras, bind_metrics, measure_compilation
+from harness.records import Cost, Record, Submission
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
 
@@ -112,6 +113,18 @@ def prepare_evaluation(
     compiled_s = measure_compilation(metrics)
     compiled = f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
     return evaluation, [note for note in (missing, compiled, describe_isolation(isolation)) if note]
+
+
+def add_metrics(
+    evaluation: Evaluation, asked: Sequence[str], records: Iterable[Record], store: AssetStore
+) -> tuple[Evaluation, dict[str, str]]:
+    """The evaluation with metrics that the challenge does not list: those asked for, and those that records have.
+
+    Of the latter also, by name, why one cannot be had here; of the former that is a UsageError or DataError.
+    """
+    challenge, dataset = evaluation.challenge, evaluation.dataset
+    extras, missing = bind_extras(asked, list_extras(records, challenge), challenge, dataset, store)
+    return replace(evaluation, metrics=(*evaluation.metrics, *extras)), missing
 
 
 def try_process(challenge: Challenge, device: Device) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from harness.additions import list_extras
 from harness.admission import choose_split, validate
 from harness.archive import discard_record, locate_record, locate_unfinished, read_record, write_record
 from harness.assessment import Assessed, Chosen, assess
@@ -226,19 +227,17 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
         except RecordError:  # it may have been a result: only another one may take its place
             if record.failure:
                 raise
-    kept = (
-        before is not None
-        and before.status == "ok"
-        and (record.failure is not None or loses_times(before, record, run))
-    )
+    result = before if before is not None and before.status == "ok" else None
+    losses = find_losses(result, record, run) if result else ""
+    kept = result is not None and bool(record.failure or losses)
     if not kept:
         write_record(path, record)
     discard_record(locate_unfinished(path))
     exit_code = 0
     if record.failure is None:
-        sentence = f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}"
+        sentence = f"{folder.name}: done.{describe_oddities(record, run)}{describe_replaced(before, record)}"
         if kept:
-            sentence += f" Its earlier result in {path}, which has times, is kept; --again replaces it."
+            sentence += f" Its earlier result in {path}, which has {losses}, is kept; --again replaces it."
     else:
         exit_code = 0 if record.status == "unavailable" else SubmissionError.exit_code
         verdict = "" if record.status == "failed" else f"{record.status}: "
@@ -248,20 +247,26 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     return Outcome(sentence, exit_code, submission=folder.name, status=record.status, record=record, path=path)
 
 
-def loses_times(before: Record, record: Record, run: Run) -> bool:
-    """Whether a result without times would take the place of one with times, of the same model, without being asked."""
-    same = before.submission.sha256 == record.submission.sha256
-    return same and before.timing is not None and record.timing is None and not run.again
+def find_losses(before: Record, record: Record, run: Run) -> str:
+    """What of an earlier result of the same model would be gone without being asked: times, metrics of one's own."""
+    if run.again or record.quality is None or before.submission.sha256 != record.submission.sha256:
+        return ""
+    times = ["times"] if before.timing is not None and record.timing is None else []
+    extras = list_extras([before], run.evaluation.challenge)
+    return " and ".join([*times, *(name for name in extras if name not in record.quality.profiles)])
 
 
-def describe_oddities(record: Record) -> str:
+def describe_oddities(record: Record, run: Run) -> str:
     """What to know at once of a result, as sentences that follow it."""
+    profiles = record.quality.profiles if record.quality else {}
+    left = [m.chosen.name for m in run.evaluation.metrics if m.extra and m.chosen.name not in profiles]
+    partial = f" Without {', '.join(left)}: not defined for all of its outputs." if left else ""
     noisy = ""
     if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
         width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
         noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
     flags = find_flags(record)
-    return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
+    return partial + noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
 
 
 def describe_replaced(before: Record | None, record: Record) -> str:
