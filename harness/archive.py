@@ -29,7 +29,12 @@ def discard_record(path: Path) -> None:
 
 def write_record(path: Path, record: Record) -> None:
     """Replace a record in one step. Raises RecordError where the folder cannot be written."""
-    write_text(path, msgspec.json.format(msgspec.json.encode(record), indent=1).decode() + "\n")
+    write_bytes(path, encode_record(record))
+
+
+def encode_record(record: Record) -> bytes:
+    """A record as its file holds it."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
 
 
 def write_text(path: Path, text: str) -> None:

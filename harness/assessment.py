@@ -17,6 +17,7 @@ from harness.admission import validate
 from harness.enhancement import check_agreement
 from harness.environment import describe_environment
 from harness.errors import ModelError, SubmissionError
+from harness.formats import find_format
 from harness.isolation import MEMORY_METHOD, ModelProcess
 from harness.job import Evaluation, Job
 from harness.progress import CHECK, Progress, Step, Tally
@@ -252,7 +253,7 @@ def make_record(
         evaluation.challenge.name,
         submission,
         status,
-        describe_environment(),
+        describe_environment(find_format(submission.runtime).packages),
         quality=quality,
         memory=memory,
         cost=cost,
@@ -262,7 +263,7 @@ def make_record(
 
 
 def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
-    """Whether a failure is a broken limit, missing weights, or something that went wrong."""
-    if error.kind == "missing" and folder.manifest.weights:
+    """Whether a failure is a broken limit, something missing that can be had, or something that went wrong."""
+    if error.kind == "not_installed" or (error.kind == "missing" and folder.manifest.weights):
         return "unavailable"
     return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"

@@ -87,6 +87,11 @@ class AssetStore:
             self._verified[name] = self._find_local(name) or self._download(name)
         return self._verified[name]
 
+    @property
+    def found(self) -> dict[str, Path]:
+        """The verified files that were asked for so far, by name."""
+        return dict(self._verified)
+
     def has(self, group: str) -> bool:
         """Whether each file of the group lies in the mirror or the cache (not yet verified)."""
         return all(self._locate(name) for name in list_group(group))

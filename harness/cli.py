@@ -14,10 +14,12 @@ import typer
 from harness import __version__
 from harness.commands.catalogue import fetch, list_known
 from harness.commands.check import check, validate
+from harness.commands.codabench import codabench
 from harness.commands.images import fit_mos_pairs, metric
 from harness.commands.reports import export, leaderboard, score, tables
 from harness.commands.run import run
 from harness.commands.telling import say_error
+from harness.commands.templates import new_challenge, new_submission, schema
 from harness.errors import HarnessError
 from harness.files import remove_scratch
 from harness.run_report import RunReport
@@ -34,8 +36,12 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "metric": metric,
     "mos-fit": fit_mos_pairs,
     "score": score,
+    "codabench": codabench,
     "fetch": fetch,
     "list": list_known,
+    "new-submission": new_submission,
+    "new-challenge": new_challenge,
+    "schema": schema,
 }
 """In the order of the help."""
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -4,19 +4,21 @@ import datetime
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 from harness.records import Environment
 
-PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
-"""Those whose version can change a digit or a time."""
+PACKAGE = "efficient-enhancement-harness"
+PACKAGES = (PACKAGE, "numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
+"""Those whose version can change a digit or a time; an installed harness has no commit, but a version."""
 CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe_environment() -> Environment:
-    """The state of this machine and of the package's checkout, now."""
+def describe_environment(packages: Sequence[str] = ()) -> Environment:
+    """The state of this machine and of the package's checkout, now; packages: those to name beside the usual ones."""
     commit = run_git("rev-parse", "HEAD")
     return Environment(
         started_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -26,7 +28,7 @@ def describe_environment() -> Environment:
         cpu_count=count_cpus(),
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages=find_versions(),
+        packages=find_versions([*PACKAGES, *packages]),
     )
 
 
@@ -45,10 +47,10 @@ def read_cpu_model() -> str:
     return next(names, platform.machine())
 
 
-def find_versions() -> dict[str, str]:
-    """Versions of PACKAGES; one that is installed under another name (onnxruntime-gpu, say) is left out."""
+def find_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of packages; one that is installed under another name (onnxruntime-gpu, say) is left out."""
     versions = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

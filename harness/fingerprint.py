@@ -14,8 +14,10 @@ from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
 ONLY_SHOWS = (
-    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "api.py", "export.py"),
+    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
+    *("api.py", "export.py"),
     *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
+    *("schema.py", "template.py"),
 )
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}

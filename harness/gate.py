@@ -103,6 +103,8 @@ def find_record(folder: SubmissionFolder, gate: Gate) -> tuple[Record, str] | Ve
 def judge_quality(measured: Measured, gate: Gate) -> Verdict:
     """Whether a record follows from the model, as far as quality goes."""
     name, after = measured.folder.name, measured.after
+    if after.failure is not None and after.failure.kind == "not_installed":
+        return Verdict(name, "not compared", f"{name}: not compared, {after.failure.message}")
     if after.status == "unavailable":
         return Verdict(name, "not compared", f"{name}: not compared, its weights are not available here.")
     if after.failure is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness import enhancement
 from harness.challenge import Challenge
+from harness.conversion import prepare_model
 from harness.dataset import Dataset
 from harness.isolation import ModelProcess
 from harness.protocol import Device
@@ -56,10 +57,11 @@ class Job:
         """A fresh process with the model loaded, by default with the evaluation's threads."""
         evaluation, submission = self.evaluation, self.submission
         limits = evaluation.limits
+        path, runtime = prepare_model(self.path, submission.runtime)
         with ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code) as process:
             process.load(
-                self.path,
-                runtime=submission.runtime,
+                path,
+                runtime=runtime,
                 threads=threads or evaluation.threads,
                 device=evaluation.device,
                 seed=submission.seed,

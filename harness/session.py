@@ -68,7 +68,8 @@ def read_folders(
         folders[folder.name] = folder
     if not folders and not faults:
         raise UsageError(
-            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}."
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}, "
+            "or start one with `harness new-submission NAME`."
         )
     return list(folders.values()), faults
 

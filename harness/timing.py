@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from harness.conversion import prepare_model
 from harness.enhancement import check_agreement, fetch_output, prepare_source
 from harness.errors import ChallengeError, DisturbedError, ModelError
 from harness.isolation import ModelProcess
@@ -227,9 +228,10 @@ def measure_block(
 
 def load_timed(process: ModelProcess, timed: TimedModel, *, plan: TimingPlan, load_s: float) -> int:
     """Load a model as it is timed; how long that took, in ns."""
+    path, runtime = prepare_model(timed.path, timed.runtime)
     return process.load(
-        timed.path,
-        runtime=timed.runtime,
+        path,
+        runtime=runtime,
         threads=plan.threads,
         device=plan.device,
         seed=timed.seed,

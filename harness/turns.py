@@ -17,13 +17,14 @@ from harness.errors import DisturbedError, RecordError, SubmissionError, UsageEr
 from harness.evaluate import Draft, add_block, audit, describe_series, enhance_pictures, start_series
 from harness.executor import open_executor
 from harness.files import make_scratch
-from harness.fingerprint import compute_key, hash_file
+from harness.fingerprint import compute_key
 from harness.flags import find_flags
+from harness.formats import find_format
 from harness.job import Evaluation
 from harness.progress import Progress
 from harness.records import Record, Status
 from harness.statistics import is_noisy, measure_width
-from harness.submission import SubmissionFolder, is_regular
+from harness.submission import SubmissionFolder, hash_model
 from harness.timing import TimingSeries
 
 
@@ -73,7 +74,8 @@ class Run:
 
     def compute_key(self, folder: SubmissionFolder, model_sha256: str) -> str:
         """The key of the submission's result here and now."""
-        evaluation, environment = self.evaluation, describe_environment()
+        evaluation = self.evaluation
+        environment = describe_environment(find_format(folder.manifest.runtime).packages)
         split = choose_split(folder.manifest, evaluation.dataset, self.split)
         return compute_key(folder.manifest, evaluation, model_sha256=model_sha256, split=split, environment=environment)
 
@@ -275,9 +277,11 @@ def find_stored(folder: SubmissionFolder, run: Run, path: Path) -> Record | None
         record = read_record(path)
     except RecordError:
         return None
-    if record.status != "ok" or not is_regular(folder.model_path):
+    try:
+        sha256, _ = hash_model(folder, limit_bytes=run.evaluation.challenge.limits.model_bytes)
+    except SubmissionError:
         return None
-    return record if record.key == run.compute_key(folder, hash_file(folder.model_path)) else None
+    return record if record.status == "ok" and record.key == run.compute_key(folder, sha256) else None
 
 
 def describe_known(record: Record, path: Path) -> Outcome:

@@ -18,6 +18,7 @@ from harness.challenge import find_phase
 from harness.errors import (
     DataError,
     DisturbedError,
+    ModelError,
     RecordError,
     RegressionError,
     SubmissionError,
@@ -180,6 +181,21 @@ def test_what_cannot_be_compared_is_passed_over(evaluation: Evaluation, submit: 
     gone.model_path.unlink()
     verdict = check(gone, evaluation, tmp_path)
     assert "weights are not available here" in verdict.sentence
+    assert (verdict.status, verdict.exit_code) == ("not compared", 0)
+
+
+def test_a_format_that_cannot_be_run_here_is_passed_over(
+    evaluation: Evaluation, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path)
+
+    def prepare(path: Path, runtime: str) -> None:
+        raise ModelError("it needs a package; pip install it.", stage="load", kind="not_installed")
+
+    monkeypatch.setattr("harness.admission.prepare_model", prepare)
+    verdict = check(folder, evaluation, tmp_path)
+    assert verdict.sentence == "a: not compared, it needs a package; pip install it."
     assert (verdict.status, verdict.exit_code) == ("not compared", 0)
 
 

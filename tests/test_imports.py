@@ -15,6 +15,7 @@ LAYERS = (
     "__main__",
     "cli",
     "commands",
+    "codabench",
     "display api gate session reporting",
     "run_report",
     "export",
@@ -23,18 +24,19 @@ LAYERS = (
     "assessment",
     "job",
     "admission audit calibration quality executor contact_sheet",
+    "schema template",
     "datasets",
-    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
-    "environment submission archive tolerances showcase",
+    "timing conversion enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity "
+    "score_table environment submission archive tolerances showcase",
     "flags",
     "forecast",
-    "statistics metrics protocol records files screen signals progress errors __init__",
+    "statistics metrics formats protocol records files screen signals progress errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 
 CHILD = {
     "worker": {"protocol", "confinement", "serving"},
-    "serving": {"protocol", "confinement", "runtimes"},
+    "serving": {"formats", "protocol", "confinement", "runtimes"},
     "confinement": {"__init__"},
     "runtimes": {"protocol", "runtimes"},
 }
@@ -50,6 +52,7 @@ REFERENCE = {
     "data": {"assets", "datasets"},
     "distill": {"assets", "embedded", "files"},
     "export": {"files"},
+    "export_formats": {"assets", "errors", "files", "formats"},
     "fit_camera": {"assets", "datasets", "embedded", "files"},
     "train": {"assets"},
     "training_page": {"render"},
@@ -59,7 +62,17 @@ REFERENCE = {
 }
 """The modules of reference that may import harness, and what of it."""
 
-HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pyiqa",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "tensorflow",
+    "tf2onnx",
+    "ai_edge_litert",
+}
 """Imported only inside the functions that use them; runtimes, in the child process, is there for nothing else."""
 
 SLOW = {"numpy", "scipy", "pandas", "skimage", "PIL", "tabulate", "msgspec"}

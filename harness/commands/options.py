@@ -59,6 +59,6 @@ Workers = Annotated[
 AllowCode = Annotated[
     bool,
     typer.Option(
-        "--allow-code", help="Also run models that are programs (TorchScript, .pt2), as far as isolation is on."
+        "--allow-code", help="Also run models that are programs (TorchScript, .pt2, Python), as far as isolation is on."
     ),
 ]

@@ -68,10 +68,7 @@ def render_page(
 
     showcases: pictures to compare, those of the first board's dataset first.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(*TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, finalize=make_harmless,
-    )  # fmt: skip
+    environment = open_templates()
     yield (
         PAGE,
         environment.get_template("leaderboard.html.j2").render(**describe_page(boards, records, challenge, showcases)),
@@ -84,7 +81,20 @@ def render_page(
         context = describe_record(record, standings, challenge, showcases)
         yield f"{SUBMISSIONS}/{name}.html", template.render(version=__version__, **context)
     for name in ("page.css", "page.js"):
-        yield f"{FOLDER}/{name}", files(TEMPLATES[0]).joinpath(TEMPLATES[1], name).read_text(encoding="utf-8")
+        yield f"{FOLDER}/{name}", read_template(name)
+
+
+def open_templates() -> jinja2.Environment:
+    """The templates of all pages: what goes into them is text, and a name that is missing is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(*TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=make_harmless,
+    )  # fmt: skip
+
+
+def read_template(name: str) -> str:
+    """A file beside the templates, as it stands."""
+    return files(TEMPLATES[0]).joinpath(TEMPLATES[1], name).read_text(encoding="utf-8")
 
 
 def make_harmless(value: object) -> object:
