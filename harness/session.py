@@ -55,6 +55,7 @@ def read_folders(
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
     folders: dict[str, SubmissionFolder] = {}
+    others: set[str] = set()
     faults: dict[Path, HarnessError] = {}
     for path in paths:
         try:
@@ -63,14 +64,16 @@ def read_folders(
             faults[path] = error
             continue
         if not named and folder.manifest.challenge != challenge:
+            others.add(folder.manifest.challenge)
             continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
     if not folders and not faults:
+        made = f", only for {', '.join(sorted(others))}" if others else ""
         raise UsageError(
-            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}, "
-            "or start one with `harness new-submission NAME`."
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}{made}; name folders that hold a {MANIFEST}, "
+            f'say challenge = "{challenge}" there, or start one with `harness new-submission NAME`.'
         )
     return list(folders.values()), faults
 
