@@ -14,13 +14,12 @@ import argparse
 import contextlib
 import importlib
 import os
-import sys
 import time
-import types
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,10 @@ from tabulate import tabulate  # noqa: E402
 
 from benchmarks.official import compute_ms_ssim  # noqa: E402
 from harness import embedded  # noqa: E402
-from harness.metrics import ms_ssim, psnr, ssim  # noqa: E402
+from harness.metrics import get_metric, ms_ssim, psnr, ssim  # noqa: E402
 from harness.metrics.niqe import load_pristine_model, niqe  # noqa: E402
+from harness.metrics.profiles import quantize  # noqa: E402
+from harness.peers import LIBRARIES, Images, Library, compute_cv2_ssim, compute_scikit_ssim  # noqa: E402
 
 Pair = tuple[np.ndarray, np.ndarray]
 Compute = Callable[[], float]
@@ -91,24 +92,38 @@ def collect(niqe_model: Path | None) -> tuple[list[Entry], list[str]]:
     """Everything that can be measured here, and sentences on what cannot."""
     hd, patches = make_pairs()
     entries, missing = [], []
-    peers = [list_ours, list_official, list_scikit_image, list_cv2, list_kornia]
-    peers += [list_pyiqa]  # first of those that need torchvision, which it makes importable
-    peers += [list_piq, list_torchmetrics, list_pytorch_msssim, list_basicsr, list_scikit_video]
-    peers += [list_tensorflow]  # last: torch and torchvision crash when they are loaded after it
-    for peer in peers:
+    peers: list[tuple[str, Callable[[], Rows]]] = [
+        ("harness", lambda: list_ours(hd, patches, niqe_model)),
+        ("official", lambda: list_official(hd, patches)),
+        ("float32", lambda: list_single(hd)),
+        *((library.name, partial(list_library, library, hd, patches, niqe_model)) for library in LIBRARIES),
+        ("tensorflow", lambda: list_batches(patches)),
+    ]
+    limit_threads()
+    for name, rows in peers:
         try:
-            entries += [Entry(*row) for row in peer(hd, patches, niqe_model)]
+            entries += [Entry(*row) for row in rows()]
         except Exception as error:  # whatever a library stumbles over is a line of the report
-            missing.append(f"{peer.__name__.removeprefix('list_')}: not measured ({type(error).__name__}: {error})")
+            missing.append(f"{name}: not measured ({type(error).__name__}: {error})")
     return entries, missing
 
 
 Rows = Iterator[tuple[str, str, str, Compute]]
+PATCHED = {("scikit-image", "ssim"), ("opencv-python", "ssim"), ("kornia", "psnr")}
+"""What is measured on the patches as well."""
 
 
 def over(patches: list[Pair], compute: Callable[[Any, Any], float]) -> Compute:
     """The mean over the patches."""
     return lambda: float(np.mean([compute(x, y) for x, y in patches]))
+
+
+def limit_threads() -> None:
+    """One thread for the libraries that do not read the environment."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("cv2").setNumThreads(1)
+    with contextlib.suppress(ImportError):
+        importlib.import_module("torch").set_num_threads(1)
 
 
 def list_ours(hd: Pair, patches: list[Pair], niqe_model: Path | None) -> Rows:
@@ -126,159 +141,42 @@ def list_ours(hd: Pair, patches: list[Pair], niqe_model: Path | None) -> Rows:
         yield "NIQE", "HD", "harness", lambda: niqe(image, data_range=255, pristine=pristine)
 
 
-def list_official(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+def list_official(hd: Pair, patches: list[Pair]) -> Rows:
     x, y = hd
     yield "MS-SSIM", "HD", "official formula (scipy)", lambda: compute_ms_ssim(y, x, 1)
     yield "MS-SSIM", "patches", "official formula (scipy)", over(patches, lambda x, y: compute_ms_ssim(y, x, 1))
 
 
-def list_scikit_image(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
-    from skimage import metrics
-
-    x, y = hd
-
-    def similarity(x: np.ndarray, y: np.ndarray) -> float:
-        return metrics.structural_similarity(
-            y, x, data_range=1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, channel_axis=2
-        )
-
-    yield "PSNR", "HD", "scikit-image", lambda: metrics.peak_signal_noise_ratio(y, x, data_range=1)
-    yield "SSIM", "HD", "scikit-image (float32)", lambda: similarity(x, y)
-    yield "SSIM", "HD", "scikit-image", lambda: similarity(x.astype(np.float64), y.astype(np.float64))
-    yield "SSIM", "patches", "scikit-image", over(patches, similarity)
+def list_library(library: Library, hd: Pair, patches: list[Pair], niqe_model: Path | None) -> Rows:
+    """What a library has, on the images as it wants them."""
+    for found in library.bind(Images(*hd, niqe_model)):
+        if found.metric != "niqe" or niqe_model:
+            yield get_metric(found.metric).label, "HD", found.name, found.compute
+        if (library.name, found.metric) in PATCHED:
+            bound = [bind_one(library, found.metric, pair) for pair in patches]
+            mean = lambda bound=bound: float(np.mean([compute() for compute in bound]))  # noqa: E731
+            yield get_metric(found.metric).label, "patches", found.name, mean
 
 
-def list_cv2(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
-    import cv2
-
-    cv2.setNumThreads(1)
-    c1, c2 = 0.01**2, 0.03**2
-
-    def blur(image: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(image, (11, 11), 1.5)
-
-    def similarity(x: np.ndarray, y: np.ndarray) -> float:
-        mu_x, mu_y = blur(x), blur(y)
-        var_x, var_y = blur(x * x) - mu_x * mu_x, blur(y * y) - mu_y * mu_y
-        covariance = blur(x * y) - mu_x * mu_y
-        above = (2 * mu_x * mu_y + c1) * (2 * covariance + c2)
-        return float(np.mean(above / ((mu_x * mu_x + mu_y * mu_y + c1) * (var_x + var_y + c2))))
-
-    x, y = hd
-    x64, y64 = x.astype(np.float64), y.astype(np.float64)
-    x8, y8 = quantize(x), quantize(y)
-    yield "PSNR", "HD", "cv2 (uint8)", lambda: cv2.PSNR(x8, y8)
-    yield "SSIM", "HD", "cv2 (padded windows)", lambda: similarity(x64, y64)
-    yield "SSIM", "HD", "cv2 (padded windows, float32)", lambda: similarity(x, y)
-    yield (
-        "SSIM",
-        "patches",
-        "cv2 (padded windows)",
-        over([(x.astype(np.float64), y.astype(np.float64)) for x, y in patches], similarity),
-    )
+def bind_one(library: Library, metric: str, pair: Pair) -> Compute:
+    """One metric of a library on one pair."""
+    return next(found.compute for found in library.bind(Images(*pair)) if found.metric == metric)
 
 
-def to_tensors(pair: Pair) -> tuple[Any, Any]:
-    """NCHW tensors in [0, 1]."""
-    import torch
-
-    torch.set_num_threads(1)
-    first, second = (torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis].copy()) for image in pair)
-    return first, second
+def list_single(hd: Pair) -> Rows:
+    """Two that can do with float32."""
+    yield "SSIM", "HD", "scikit-image (float32)", lambda: compute_scikit_ssim(*hd)
+    yield "SSIM", "HD", "cv2 (its filters, float32)", lambda: compute_cv2_ssim(*hd)
 
 
-def list_kornia(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
-    metrics = importlib.import_module("kornia.metrics")
-    x, y = to_tensors(hd)
-    tensors = [to_tensors(pair) for pair in patches]
-    yield "PSNR", "HD", "kornia", lambda: float(metrics.psnr(x, y, 1.0))
-    yield "PSNR", "patches", "kornia", over(tensors, lambda x, y: float(metrics.psnr(x, y, 1.0)))
-    yield "SSIM", "HD", "kornia", lambda: float(metrics.ssim(x, y, 11, padding="valid").mean())
-
-
-def list_tensorflow(hd: Pair, patches: list[Pair], _: Path | None) -> Rows:
+def list_batches(patches: list[Pair]) -> Rows:
+    """All patches in one call."""
     tf = importlib.import_module("tensorflow")
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-    x, y = (tf.constant(image[np.newaxis]) for image in hd)
     batch = [tf.constant(np.stack(images)) for images in zip(*patches, strict=True)]
-    yield "PSNR", "HD", "TensorFlow", lambda: float(tf.image.psnr(x, y, 1.0)[0])
-    yield "SSIM", "HD", "TensorFlow", lambda: float(tf.image.ssim(x, y, 1.0)[0])
     yield "SSIM", "patches", "TensorFlow (one batch)", lambda: float(np.mean(tf.image.ssim(*batch, 1.0)))
-    yield "MS-SSIM", "HD", "TensorFlow", lambda: float(tf.image.ssim_multiscale(x, y, 1.0)[0])
-
-
-def list_piq(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
-    piq = importlib.import_module("piq")
-    x, y = to_tensors(hd)
-    yield "SSIM", "HD", "piq", lambda: float(piq.ssim(x, y, downsample=False))
-    yield "MS-SSIM", "HD", "piq", lambda: float(piq.multi_scale_ssim(x, y))
-
-
-def list_torchmetrics(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
-    image = importlib.import_module("torchmetrics.functional.image")
-    x, y = to_tensors(hd)
-    compute_ssim, compute_multiscale = (
-        image.structural_similarity_index_measure,
-        image.multiscale_structural_similarity_index_measure,
-    )
-    yield "SSIM", "HD", "torchmetrics", lambda: float(compute_ssim(x, y, data_range=1.0))
-    yield "MS-SSIM", "HD", "torchmetrics", lambda: float(compute_multiscale(x, y, data_range=1.0))
-
-
-def list_pytorch_msssim(hd: Pair, _patches: list[Pair], _: Path | None) -> Rows:
-    library = importlib.import_module("pytorch_msssim")
-    x, y = to_tensors(hd)
-    yield "SSIM", "HD", "pytorch-msssim", lambda: float(library.ssim(x, y, data_range=1.0))
-    yield "MS-SSIM", "HD", "pytorch-msssim", lambda: float(library.ms_ssim(x, y, data_range=1.0))
-
-
-def list_pyiqa(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
-    from harness.metrics.bridge import import_pyiqa
-
-    pyiqa = import_pyiqa()
-    x, y = to_tensors(hd)
-    for metric, name in (("SSIM", "ssim"), ("MS-SSIM", "ms_ssim")):
-        model = pyiqa.create_metric(name, device="cpu")
-        yield metric, "HD", "pyiqa", lambda model=model: float(model(x, y))  # type: ignore[misc]
-    if niqe_model:
-        natural = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(niqe_model))
-        yield "NIQE", "HD", "pyiqa", lambda: float(natural(x))
-
-
-def list_basicsr(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
-    from torchvision.transforms import functional
-
-    moved = types.ModuleType("torchvision.transforms.functional_tensor")  # where basicsr looks for one function
-    moved.rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
-    sys.modules[moved.__name__] = moved
-    x8, y8 = (quantize(image)[:, :, ::-1] for image in hd)
-    similarity = importlib.import_module("basicsr.metrics.psnr_ssim").calculate_ssim
-    yield "SSIM", "HD", "basicsr", lambda: float(similarity(x8, y8, 0))
-    if niqe_model:
-        natural = importlib.import_module("basicsr.metrics.niqe").calculate_niqe
-        yield "NIQE", "HD", "basicsr", lambda: float(natural(x8, 0))
-
-
-def list_scikit_video(hd: Pair, _patches: list[Pair], niqe_model: Path | None) -> Rows:
-    import scipy.misc
-    from PIL import Image
-
-    for kind in (float, int, bool):  # names that NumPy and SciPy have given up
-        setattr(np, kind.__name__, kind)
-    scipy.misc.imresize = lambda image, scale, mode, **_: np.asarray(  # type: ignore[attr-defined]
-        Image.fromarray(image, mode).resize([int(scale * n) for n in reversed(image.shape)], Image.Resampling.BICUBIC)
-    )
-    measure_naturalness = importlib.import_module("skvideo.measure").niqe
-    grey = np.rint(quantize(hd[0]) @ np.array([0.2989, 0.587, 0.114])).astype(np.uint8)
-    if niqe_model:
-        yield "NIQE", "HD", "scikit-video (another algorithm)", lambda: float(measure_naturalness(grey)[0])
-
-
-def quantize(image: np.ndarray) -> np.ndarray:
-    """uint8."""
-    return np.rint(image * 255).astype(np.uint8)
 
 
 def measure(entries: list[Entry], seconds: float) -> None:

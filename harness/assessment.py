@@ -4,30 +4,18 @@ The work is cut into tasks. Whoever does them, what a model runs in one process 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
 
-import msgspec
-
-from harness.environment import describe_environment
 from harness.errors import SubmissionError
 from harness.executor import Crew
-from harness.formats import find_format
 from harness.job import Evaluation, Parcel
 from harness.progress import CHECK, Progress, Step, Tally
-from harness.records import (
-    FORMAT_VERSION,
-    Cost,
-    Failure,
-    Memory,
-    Quality,
-    Record,
-    Status,
-    Submission,
-)
+from harness.records import Failure, Record, Submission
+from harness.results import judge_failure, make_record, make_result, place_record
 from harness.shelf import Shelf
 from harness.submission import SubmissionFolder, describe_submission
 from harness.tasks import Checked, Chunk, Pairs, check_model, describe_fault, score_pairs, score_photos
@@ -151,13 +139,8 @@ class FirstPass:
 
     def _plan(self, checked: Checked, split: str) -> tuple[Tally, dict[int, Pairs]]:
         """The pairs at each place behind the photos, and what counts the outputs."""
-        names = self._evaluation.dataset.list_names(split)
         submission = checked.submission
-        pairs = {
-            place: Pairs(place, tuple(names[start : start + CHUNK]))
-            for place, start in enumerate(range(0, len(names), CHUNK), start=1)
-        }
-        pairs[1] = Pairs(1, pairs[1].names, count_sample(submission, len(pairs[1].names)))
+        pairs = plan_pairs(submission, self._evaluation.dataset.list_names(split))
         tally = Tally(
             submission.name,
             photos=len(self._evaluation.dataset.photos),
@@ -232,25 +215,18 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
             chunks.append(outcome)
     if len(chunks) < len(work.outcomes):
         raise CancelledError(f"the work on {submission.name} was called off")
-    dataset, (photos, *pairs) = evaluation.dataset, chunks
-    quality = Quality(
-        dataset.name,
-        dataset.note,
-        dataset.sha256,
-        work.chosen.split,
-        {metric.chosen.name: metric.chosen.profile for metric in evaluation.metrics},
-        pairs=tuple(score for chunk in pairs for score in chunk.scores),
-        photos=photos.scores,
-        hosts=tuple(sorted({chunk.environment.host for chunk in chunks if chunk.environment})),
-    )
-    record = make_record(submission, "ok", evaluation, quality=quality, memory=photos.memory, cost=work.checked.cost)
-    return Assessed(folder, place_record(record, chunks), work.checked.control_flow)
+    record = make_result(submission, work.chosen.split, evaluation, cost=work.checked.cost, chunks=chunks)
+    return Assessed(folder, record, work.checked.control_flow)
 
 
-def place_record(record: Record, chunks: Iterable[Chunk]) -> Record:
-    """The record with the machine of the first chunk that was made elsewhere, which is that of the photos."""
-    places = (chunk.environment for chunk in chunks if chunk.environment is not None)
-    return msgspec.structs.replace(record, environment=next(places, record.environment))
+def plan_pairs(submission: Submission, names: Sequence[str]) -> dict[int, Pairs]:
+    """The pairs at each place behind the photos; the very first ones are enhanced a second time."""
+    starts = enumerate(range(0, len(names), CHUNK), start=1)
+    parts = {place: tuple(names[start : start + CHUNK]) for place, start in starts}
+    return {
+        place: Pairs(place, part, count_sample(submission, len(part)) if place == 1 else 0)
+        for place, part in parts.items()
+    }
 
 
 def count_sample(submission: Submission, pairs: int) -> int:
@@ -264,35 +240,3 @@ def fail(
     """The record of a submission that has no result."""
     known = submission or describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
     return Assessed(folder, make_record(known, judge_failure(folder, failure), evaluation, failure=failure))
-
-
-def make_record(
-    submission: Submission,
-    status: Status,
-    evaluation: Evaluation,
-    *,
-    quality: Quality | None = None,
-    memory: Memory | None = None,
-    cost: Cost | None = None,
-    failure: Failure | None = None,
-) -> Record:
-    """A record made here and now."""
-    return Record(
-        FORMAT_VERSION,
-        evaluation.challenge.name,
-        submission,
-        status,
-        describe_environment(find_format(submission.runtime).packages),
-        quality=quality,
-        memory=memory,
-        cost=cost,
-        failure=failure,
-        isolation=evaluation.isolation,
-    )
-
-
-def judge_failure(folder: SubmissionFolder, failure: Failure) -> Status:
-    """Whether a failure is a broken limit, something missing that can be had, or something that went wrong."""
-    if failure.kind == "not_installed" or (failure.kind == "missing" and folder.manifest.weights):
-        return "unavailable"
-    return "disqualified" if failure.kind in ("out_of_memory", "too_large") else "failed"

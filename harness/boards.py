@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from harness.challenge import Challenge, Phase, find_phase
+from harness.additions import extend_challenge
+from harness.challenge import Challenge, ChallengeMetric, Phase, find_phase
 from harness.errors import RecordError
 from harness.flags import find_flags
 from harness.metrics import get_metric
 from harness.metrics.mos_proxy import MosFit, fit_mos, predict_mos
+from harness.metrics.profiles import find_preparation
 from harness.records import ImageScore, Quality, Record, Timing, find_metric, list_values
 from harness.scoring import evaluate_scores, list_names
 from harness.sensitivity import find_swaps
@@ -44,10 +46,10 @@ class Board:
     """The ranked table of one dataset's split. `frame` has a row a submission, best first; see `build_row`.
 
     Beside those columns it has `rank`, NaN without a score and where the phase's rules for a rank are not met
-    (`qualified`); for each score S the probability `S_first` that the
-    submission's is the highest; by the first score, `ahead`, the probability of being better than the next row; and
-    what would put it behind that one, as `find_swaps` says. Images are drawn alike for all submissions, so what is hard
-    for all sets none apart.
+    (`qualified`); for each score S the probability `S_first` that the submission's is the highest; by the first score,
+    `ahead`, the probability of being better than the next row; and what would put it behind that one, as `find_swaps`
+    says. Images are drawn alike for all submissions, so what is hard for all sets none apart. extras: the metrics that
+    the challenge itself does not list.
     """
 
     dataset: str
@@ -60,6 +62,7 @@ class Board:
     phase: Phase
     mos_fit: MosFit | None
     frame: pd.DataFrame
+    extras: tuple[ChallengeMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,13 @@ def build_boards(records: Sequence[Record], challenge: Challenge, *, phase: str 
     """A board for each split that some record was made on, the one with the most submissions first.
 
     A record of a larger split also stands on the board of a smaller one inside it, with the smaller one's images only.
-    Records of several datasets, of two versions of one, or by other profiles are a RecordError: they never share a
-    table.
+    The challenge of a board also lists the metrics that its records have beside the challenge's own. Records of several
+    datasets, of two versions of one, or by other profiles are a RecordError: they never share a table.
     """
     measured = [(record, record.quality) for record in records if record.quality is not None]
     qualities = {record.submission.name: quality for record, quality in measured}
     check_same_dataset(qualities)
-    check_profiles(qualities, challenge)
+    check_profiles(qualities, extend_challenge(challenge, qualities.values()))
     times = pool_times([record for record, _ in measured])
     boards = []
     for split, images in collect_splits(qualities).items():
@@ -155,7 +158,8 @@ def build_board(
     times: Mapping[str, Mapping[str, Estimate]],
 ) -> Board:
     """Rank by the phase's first score; rows without scores come last, by name."""
-    fit = fit_challenge(challenge)
+    fit, listed = fit_challenge(challenge), len(challenge.metrics)
+    challenge = extend_challenge(challenge, [quality for _, quality in entries])
     rows, scores = [], {}
     for record, quality in entries:
         name = record.submission.name
@@ -174,6 +178,7 @@ def build_board(
         phase=phase,
         mos_fit=fit,
         frame=rank_rows(rows, scores, phase, fit),
+        extras=challenge.metrics[listed:],
     )
 
 
@@ -273,7 +278,7 @@ def build_row(
 
     psnr in dB, time and baseline_time in ms, peak, loaded and model in bytes; what was not measured is NaN or None.
     """
-    quality_names = [name for metric in challenge.metrics for name in list_values(metric.name)]
+    quality_names = [name for metric in challenge.metrics for name in list_columns(metric)]
     mos = ["mos"] if challenge.mos else []
     names = [*quality_names, *mos, "baseline_time", "time", "speed_up", *phase.scores]
     row: dict[str, Any] = {
@@ -289,6 +294,13 @@ def build_row(
     }
     missing = Estimate(math.nan, np.full(RESAMPLES, math.nan))
     return row | list_fields({name: estimates.get(name, missing) for name in names})
+
+
+def list_columns(metric: ChallengeMetric) -> tuple[str, ...]:
+    """The names of the values that a metric has by its profile: what is an 8-bit file already has no other as one."""
+    values = list_values(metric.name)
+    quantized = metric.name != "niqe" and find_preparation(metric.profile, metric.name).quantize
+    return values[:1] if quantized else values
 
 
 def average_quality(quality: Quality, challenge: Challenge) -> dict[str, float]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from harness.errors import ChallengeError, UsageError, quote
+from harness.metrics import find_metric
 from harness.metrics.mos_proxy import check_pairs
 from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
@@ -65,17 +66,25 @@ class Limits(_Part, frozen=True):
 
 
 class ChallengeMetric(_Part, frozen=True):
-    """A metric by the profile that says how images are prepared for it, over the pairs or over the photos."""
+    """A metric by the profile that says how images are prepared for it, over the pairs or over the photos.
+
+    lower_is_better: of a metric of another library, as far as it is known without that library; ours are known anyway.
+    """
 
     name: Text
     images: Literal["pairs", "photos"]
     profile: Text
+    lower_is_better: bool = False
 
     def __post_init__(self) -> None:
         try:
             find_preparation(self.profile, self.name)
         except UsageError as error:
             raise ValueError(str(error).removesuffix(".")) from None
+        if (own := find_metric(self.name)) is not None:
+            if self.lower_is_better and own.higher_is_better:
+                raise ValueError(f"of {own.label} higher is better; leave lower_is_better out")
+            msgspec.structs.force_setattr(self, "lower_is_better", not own.higher_is_better)
 
 
 class MosPair(_Part, frozen=True):

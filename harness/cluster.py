@@ -65,7 +65,7 @@ class Cluster:
         self.hosts = sorted({machine.host for machine in machines.values()})
         self.timing_hosts = sorted({machines[address].host for address in timing if address in machines})
         self.cores = min(machine.cores for address, machine in machines.items() if not timing or address in timing)
-        self.orders: worksite.Orders | None = None
+        self._dataset = ""
 
     def describe(self) -> str:
         """Who does the work, in a sentence."""
@@ -78,21 +78,20 @@ class Cluster:
 
         dataset: how a worker opens it. Raises HarnessError for the first worker that cannot.
         """
-        self.orders = write_orders(evaluation, dataset)
+        self._dataset, orders = dataset, write_orders(evaluation, dataset)
         executor = self._client.get_executor(pure=False)
         futures = [
-            executor.submit(worksite.try_evaluation, self.orders, workers=[address])
+            executor.submit(worksite.try_evaluation, orders, workers=[address])
             for address in self._client.scheduler_info()["workers"]
         ]
         return merge_layers([future.result() for future in futures])
 
     @contextlib.contextmanager
-    def open_crew(self, evaluation: Evaluation) -> Iterator[Crew]:  # noqa: ARG002
-        """The workers, for what they have set up. When the block fails, what has not begun never does."""
-        if self.orders is None:
-            raise ValueError("the workers have set up no evaluation")
+    def open_crew(self, evaluation: Evaluation) -> Iterator[Crew]:
+        """The workers, for an evaluation of the dataset that they have. When the block fails, nothing more begins."""
+        orders = write_orders(evaluation, self._dataset)
         with make_scratch() as scratch, fail_at_once(self._client):
-            crew = ClusterCrew(self._client, self.orders, Path(scratch))
+            crew = ClusterCrew(self._client, orders, Path(scratch))
             try:
                 yield crew
             except BaseException:
@@ -130,7 +129,8 @@ def write_orders(evaluation: Evaluation, dataset: str) -> worksite.Orders:
         evaluation.challenge,
         dataset,
         evaluation.dataset.sha256,
-        tuple(metric.chosen.name for metric in evaluation.metrics),
+        tuple(metric.chosen.name for metric in evaluation.metrics if not metric.extra),
+        tuple(metric.chosen.name for metric in evaluation.metrics if metric.extra),
         evaluation.plan,
         evaluation.threads,
         evaluation.device,

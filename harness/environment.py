@@ -63,10 +63,10 @@ def read_cpu_model() -> str:
     return next(names, platform.machine())
 
 
-def find_versions(packages: Sequence[str]) -> dict[str, str]:
+def find_versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
     """Versions of packages; one that is installed under another name (onnxruntime-gpu, say) is left out."""
     versions = {}
-    for name in packages:
+    for name in names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -6,12 +6,13 @@ import msgspec
 
 from harness import timed_tasks
 from harness.admission import choose_split
-from harness.assessment import Assessed, Chosen, assess, judge_failure
+from harness.assessment import Assessed, Chosen, assess
 from harness.errors import SubmissionError
 from harness.executor import Crew, open_crew
 from harness.job import Evaluation, Parcel
 from harness.progress import AUDIT, TIME, Progress, State, Step
 from harness.records import Failure, Record
+from harness.results import judge_failure
 from harness.submission import SubmissionFolder
 from harness.tasks import describe_fault, recall_fault
 from harness.timing import TimedBlock, TimingSeries

@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 
+from harness.environment import find_versions
 from harness.job import Evaluation
+from harness.metrics.bridge import PACKAGES
 from harness.records import Environment
 from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
 ONLY_SHOWS = (
     *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
-    *("api.py", "export.py"),
+    *("api.py", "export.py", "additions.py", "agreement.py", "peers.py"),
     *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
     *("schema.py", "template.py", "outcome.py"),
 )
@@ -36,13 +38,16 @@ def compute_key(
         if field.name not in NAMED_APART
     }
     baseline = evaluation.challenge.baseline.model
+    own = [metric for metric in evaluation.metrics if not metric.extra]
     return hash_content(
         {
             "model": model_sha256,
             "manifest": manifest,
             "dataset": [evaluation.dataset.name, evaluation.dataset.sha256, split],
             "challenge": msgspec.structs.replace(evaluation.challenge, dataset=evaluation.challenge.dataset_name),
-            "metrics": [metric.chosen.name for metric in evaluation.metrics],  # some can be missing
+            # some can be missing; those that were asked for add to a result, and change none
+            "metrics": [metric.chosen.name for metric in own],
+            "libraries": find_versions(PACKAGES) if any(metric.is_bridged for metric in own) else {},
             "baseline": hash_file(baseline) if evaluation.plan else "",
             "options": options,
             "code": hash_sources(),

@@ -2,13 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.admission import choose_split
 from harness.archive import locate_record, read_record
 from harness.assessment import Chosen, assess
+from harness.assets import AssetStore, open_store
+from harness.boards import average_quality
 from harness.challenge import Challenge, Phase
 from harness.errors import RecordError, RegressionError, SubmissionError, UsageError
 from harness.evaluate import Draft, prepare_expected, start_series
@@ -30,6 +32,7 @@ from harness.regression import (
 )
 from harness.render.verdicts import render_junit, render_summary
 from harness.reporting import check_leaderboard, check_tables
+from harness.session import add_metrics
 from harness.submission import SubmissionFolder
 from harness.tolerances import Tolerances
 from harness.turns import take_turns
@@ -47,6 +50,7 @@ class Gate:
     reports_dir: Path
     tolerances: Tolerances
     phase: Phase
+    store: AssetStore = field(default_factory=open_store)
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,12 @@ def check_submissions(
         else:
             stored[folder.name], split = found
             chosen.append(Chosen(folder, split))
-    with open_crew(gate.evaluation) as crew:
-        for assessed in assess(chosen, gate.evaluation, crew=crew, on_progress=on_progress):
+    evaluation, missing = add_metrics(gate.evaluation, (), stored.values(), gate.store)
+    for verdict in describe_left(missing):
+        on_verdict(verdict)
+    gate = replace(gate, evaluation=evaluation)
+    with open_crew(evaluation) as crew:
+        for assessed in assess(chosen, evaluation, crew=crew, on_progress=on_progress):
             measured = Measured(assessed.folder, stored[assessed.folder.name], assessed.record)
             verdict = judge_quality(measured, gate)
             on_verdict(verdict)
@@ -81,6 +89,12 @@ def check_submissions(
                 compared.append(measured)
         if gate.evaluation.plan is not None:
             check_speeds(compared, gate, crew, on_progress=on_progress, on_verdict=on_verdict)
+
+
+def describe_left(missing: Mapping[str, str]) -> Iterator[Verdict]:
+    """Metrics of records that cannot be had here: why, by name."""
+    for name, reason in missing.items():
+        yield Verdict(name, "not compared", f"{name}, which a record has, is not compared: {reason}")
 
 
 def find_record(folder: SubmissionFolder, gate: Gate) -> tuple[Record, str] | Verdict:
@@ -117,11 +131,13 @@ def judge_quality(measured: Measured, gate: Gate) -> Verdict:
 
 def judge_figures(measured: Measured, gate: Gate) -> Verdict:
     """What got worse, or else what differs. Raises RecordError where the two records cannot be compared."""
-    before, after, challenge = measured.before, measured.after, gate.evaluation.challenge
+    before, after, challenge = measured.before, measured.after, gate.evaluation.rules
     name, allowed = measured.folder.name, gate.tolerances
-    means = compare_means(before, after, challenge, tolerances=allowed.mean)
+    on_record = average_quality(before.quality, challenge) if before.quality else {}
+    of_mean, of_image = allowed.complete({m.name: on_record[m.name] for m in challenge.metrics if m.name in on_record})
+    means = compare_means(before, after, challenge, tolerances=of_mean)
     scores = compare_scores(before, after, challenge, gate.phase, allowed=allowed.score)
-    images = tuple(compare_images(before, after, challenge, tolerances=allowed.image))
+    images = tuple(compare_images(before, after, challenge, tolerances=of_image))
     figures, count = (*scores, *means), len(images)
     if losses := [figure for figure in (*means, *scores) if figure.loss > figure.allowed]:
         return Verdict(name, "got worse", describe_all(losses), RegressionError.exit_code, figures, count)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from harness import enhancement
@@ -35,6 +36,12 @@ class Evaluation:
     allow_code: bool = False
     isolation: dict[str, str] = field(default_factory=dict)
     workers: int = 1
+
+    @property
+    def rules(self) -> Challenge:
+        """The challenge with the metrics that were asked for beside its own."""
+        extras = tuple(metric.chosen for metric in self.metrics if metric.extra)
+        return msgspec.structs.replace(self.challenge, metrics=(*self.challenge.metrics, *extras))
 
     @property
     def limits(self) -> RunLimits:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.flags import find_flags
+from harness.job import Evaluation
 from harness.records import Record, Status
 from harness.statistics import is_noisy, measure_width
 
@@ -37,14 +38,17 @@ class Outcome:
         return self.sentence.removeprefix(f"{self.submission}: ").removeprefix(f"{self.status}: ")
 
 
-def describe_oddities(record: Record) -> str:
+def describe_oddities(record: Record, evaluation: Evaluation) -> str:
     """What to know at once of a result, as sentences that follow it."""
+    profiles = record.quality.profiles if record.quality else {}
+    left = [m.chosen.name for m in evaluation.metrics if m.extra and m.chosen.name not in profiles]
+    partial = f" Without {', '.join(left)}: not defined for all of its outputs." if left else ""
     noisy = ""
     if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
         width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
         noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
     flags = find_flags(record)
-    return noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
+    return partial + noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
 
 
 def describe_replaced(before: Record | None, record: Record) -> str:

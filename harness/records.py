@@ -54,7 +54,8 @@ class ImageScore(_Stored, frozen=True):
 class Quality(_Stored, frozen=True, omit_defaults=True):
     """Values of a split's pairs, and of the dataset's photos for metrics that need no target.
 
-    profiles: by which convention each metric was computed, by its name. hosts: the workers of a cluster on which, by
+    profiles: by which convention each metric was computed, by its name. lower_is_better: of which metrics of other
+    libraries less is better, since a report must not need these to know. hosts: the workers of a cluster on which, by
     name; none where it was the machine of the command.
     """
 
@@ -65,6 +66,7 @@ class Quality(_Stored, frozen=True, omit_defaults=True):
     profiles: dict[str, str]
     pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
+    lower_is_better: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ class Comparison:
     """A quantity of a submission on record and here, and by how much it may differ.
 
     quantity: a metric's name, or "Score A"; image: the only one that it is of, "" for a mean over all. sign: -1 for a
-    score of which less is better.
+    score, or a metric of another library, of which less is better.
     """
 
     submission: str
@@ -98,8 +98,14 @@ def compare_means(
     new = average_quality(restrict_to(before, after), challenge)
     for quantity in tolerances:
         if quantity in old and quantity not in new:
-            raise RecordError(f"{name}: {get_metric(quantity).label} is in its record but could not be measured here.")
-    return tuple(Comparison(name, q, old[q], new[q], allowed) for q, allowed in tolerances.items() if q in old)
+            label = LABELS.get(quantity, quantity)
+            raise RecordError(f"{name}: {label} is in its record but could not be measured here.")
+    signs = {m.name: -1 for m in challenge.metrics if m.lower_is_better and m.name not in LABELS}
+    return tuple(
+        Comparison(name, quantity, old[quantity], new[quantity], allowed, sign=signs.get(quantity, 1))
+        for quantity, allowed in tolerances.items()
+        if quantity in old
+    )
 
 
 def compare_images(

@@ -3,16 +3,17 @@
 import contextlib
 import functools
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from harness.additions import list_extras
 from harness.admission import check_trained_on, try_process, validate
 from harness.assets import AssetStore, find_pristine_model
 from harness.challenge import Challenge
-from harness.cluster import Cluster, locate_dataset
+from harness.cluster import Cluster, connect, locate_dataset
 from harness.dataset import Dataset, read_image
 from harness.datasets import open_first
 from harness.environment import count_cores, count_cpus
@@ -23,6 +24,7 @@ from harness.errors import (
     SubmissionError,
     UsageError,
 )
+from harness.executor import OpenCrew, open_crew
 from harness.files import claim_folder, remove_partials, remove_scratch
 from harness.job import Evaluation
 from harness.metrics import get_metric
@@ -30,8 +32,8 @@ from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import choose_profile, find_preparation, prepare_image
 from harness.progress import Progress, Step
 from harness.protocol import Device
-from harness.quality import bind_metrics, measure_compilation
-from harness.records import Cost, Submission
+from harness.quality import bind_extras, bind_metrics, measure_compilation
+from harness.records import Cost, Record, Submission
 from harness.submission import MANIFEST, SubmissionFolder, read_submission
 from harness.timing import TimingPlan
 
@@ -51,6 +53,7 @@ def read_folders(
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
     folders: dict[str, SubmissionFolder] = {}
+    others: set[str] = set()
     faults: dict[Path, HarnessError] = {}
     for path in paths:
         try:
@@ -59,14 +62,16 @@ def read_folders(
             faults[path] = error
             continue
         if not named and folder.manifest.challenge != challenge:
+            others.add(folder.manifest.challenge)
             continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
     if not folders and not faults:
+        made = f", only for {', '.join(sorted(others))}" if others else ""
         raise UsageError(
-            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}, "
-            "or start one with `harness new-submission NAME`."
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}{made}; name folders that hold a {MANIFEST}, "
+            f'say challenge = "{challenge}" there, or start one with `harness new-submission NAME`.'
         )
     return list(folders.values()), faults
 
@@ -139,6 +144,18 @@ def choose_counts(options: Options, cluster: Cluster | None) -> tuple[int, int]:
     return threads, workers
 
 
+def add_metrics(
+    evaluation: Evaluation, asked: Sequence[str], records: Iterable[Record], store: AssetStore
+) -> tuple[Evaluation, dict[str, str]]:
+    """The evaluation with metrics that the challenge does not list: those asked for, and those that records have.
+
+    Of the latter also, by name, why one cannot be had here; of the former that is a UsageError or DataError.
+    """
+    challenge, dataset = evaluation.challenge, evaluation.dataset
+    extras, missing = bind_extras(asked, list_extras(records, challenge), challenge, dataset, store)
+    return replace(evaluation, metrics=(*evaluation.metrics, *extras)), missing
+
+
 def describe_compilation(compiled_s: float) -> str:
     """What to know of a first start; "" of any other."""
     return f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
@@ -190,6 +207,19 @@ def claim_machine(reports_dir: Path, *, here: bool = True) -> Iterator[None]:
                     "wait for its end, or leave time out (run --no-timing, check without --speed)."
                 ) from None
         yield
+
+
+@contextlib.contextmanager
+def open_place(reports_dir: Path, scheduler: str | None, *, timing: bool) -> Iterator[Cluster | None]:
+    """Where the work of a run is to be done, for its length: the cluster of a scheduler, or None for this machine."""
+    claim = claim_machine(reports_dir, here=scheduler is None) if timing else contextlib.nullcontext()
+    with claim, connect(scheduler) if scheduler else contextlib.nullcontext() as cluster:
+        yield cluster
+
+
+def choose_crew(cluster: Cluster | None) -> OpenCrew:
+    """Who does the work there."""
+    return open_crew if cluster is None else cluster.open_crew
 
 
 def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = False) -> tuple[Submission, Cost]:

@@ -9,6 +9,7 @@ from harness.environment import find_versions
 from harness.fingerprint import hash_content, hash_sources
 from harness.formats import find_format
 from harness.job import Evaluation
+from harness.metrics.bridge import PACKAGES
 from harness.records import Environment, Submission
 from harness.tasks import Chunk, Pairs
 
@@ -39,6 +40,7 @@ class Shelf:
 def compute_chunk_key(submission: Submission, pairs: Pairs | None, evaluation: Evaluation, place: Environment) -> str:
     """A key over the model, the images, the rules for them, the code and the place: the same key, the same values."""
     challenge = evaluation.challenge
+    libraries = PACKAGES if any(metric.is_bridged for metric in evaluation.metrics) else ()
     return hash_content(
         {
             "model": [submission.sha256, submission.runtime, submission.layout, submission.seed, submission.draws],
@@ -49,7 +51,7 @@ def compute_chunk_key(submission: Submission, pairs: Pairs | None, evaluation: E
             "threads": 1 if pairs else evaluation.threads,
             "device": evaluation.device,
             "code": hash_sources(),
-            "packages": find_versions(find_format(submission.runtime).packages),
+            "packages": find_versions([*find_format(submission.runtime).packages, *libraries]),
             "place": msgspec.structs.replace(place, started_utc="", git_commit="", git_dirty=False),
         }
     )

@@ -9,7 +9,6 @@ import msgspec
 
 from harness.archive import list_datasets, read_records, write_text
 from harness.challenge import Challenge
-from harness.metrics import get_metric
 from harness.records import Record
 
 Kind = Literal["pair", "photo"]
@@ -136,10 +135,10 @@ def find_extremes(record: Record, challenge: Challenge) -> tuple[tuple[str, ...]
 
     None where the challenge has no such metric, or the record no value of it.
     """
-    metric = next((get_metric(metric.name) for metric in challenge.metrics if metric.images == "pairs"), None)
+    metric = next((metric for metric in challenge.metrics if metric.images == "pairs"), None)
     pairs = record.quality.pairs if record.quality else ()
     if metric is None or any(metric.name not in pair.values for pair in pairs):
         return (), ()
     values = {pair.image: math.inf if (value := pair.values[metric.name]) is None else value for pair in pairs}
-    ranked = sorted(values, key=values.__getitem__, reverse=not metric.higher_is_better)
+    ranked = sorted(values, key=values.__getitem__, reverse=metric.lower_is_better)
     return tuple(ranked[:EXTREMES]), tuple(reversed(ranked[-EXTREMES:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.additions import list_extras
 from harness.admission import choose_split
 from harness.archive import (
     discard_chunks,
@@ -218,20 +219,18 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
         except RecordError:  # it may have been a result: only another one may take its place
             if record.failure:
                 raise
-    kept = (
-        before is not None
-        and before.status == "ok"
-        and (record.failure is not None or loses_times(before, record, run))
-    )
+    result = before if before is not None and before.status == "ok" else None
+    losses = find_losses(result, record, run) if result else ""
+    kept = result is not None and bool(record.failure or losses)
     if not kept:
         write_record(path, record)
     discard_chunks(path)
     discard_record(locate_unfinished(path))
     exit_code = 0
     if record.failure is None:
-        sentence = f"{folder.name}: done.{describe_oddities(record)}{describe_replaced(before, record)}"
+        sentence = f"{folder.name}: done.{describe_oddities(record, run.evaluation)}{describe_replaced(before, record)}"
         if kept:
-            sentence += f" Its earlier result in {path}, which has times, is kept; --again replaces it."
+            sentence += f" Its earlier result in {path}, which has {losses}, is kept; --again replaces it."
     else:
         exit_code = 0 if record.status == "unavailable" else SubmissionError.exit_code
         verdict = "" if record.status == "failed" else f"{record.status}: "
@@ -241,10 +240,13 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     return Outcome(sentence, exit_code, submission=folder.name, status=record.status, record=record, path=path)
 
 
-def loses_times(before: Record, record: Record, run: Run) -> bool:
-    """Whether a result without times would take the place of one with times, of the same model, without being asked."""
-    same = before.submission.sha256 == record.submission.sha256
-    return same and before.timing is not None and record.timing is None and not run.again
+def find_losses(before: Record, record: Record, run: Run) -> str:
+    """What of an earlier result of the same model would be gone without being asked: times, metrics of one's own."""
+    if run.again or record.quality is None or before.submission.sha256 != record.submission.sha256:
+        return ""
+    times = ["times"] if before.timing is not None and record.timing is None else []
+    extras = list_extras([before], run.evaluation.challenge)
+    return " and ".join([*times, *(name for name in extras if name not in record.quality.profiles)])
 
 
 def find_stored(folder: SubmissionFolder, run: Run, path: Path, place: Environment) -> Record | None:

@@ -30,13 +30,14 @@ from harness.files import claim_folder, make_scratch, remove_scratch
 from harness.fingerprint import hash_sources
 from harness.formats import FORMATS, find_format
 from harness.job import Evaluation, Parcel
+from harness.metrics import bridge
 from harness.protocol import Device
-from harness.quality import bind_metrics, measure_compilation
+from harness.quality import bind_extra, bind_metrics, measure_compilation
 from harness.records import Environment
 from harness.submission import Manifest, SubmissionFolder
 from harness.timing import TimingPlan
 
-LISTED = tuple(dict.fromkeys([*PACKAGES, *(name for row in FORMATS for name in row.packages)]))
+LISTED = tuple(dict.fromkeys([*PACKAGES, *bridge.PACKAGES, *(name for row in FORMATS for name in row.packages)]))
 """Packages that have to be the same on all machines, as far as they are there."""
 
 MOST_EXPECTED = 100
@@ -51,7 +52,8 @@ Files = dict[str, bytes]
 class Orders:
     """All that a worker needs to set up an evaluation; the same key, the same evaluation.
 
-    dataset: how a worker opens it. code: what has to be the same there. metrics: those that the client found.
+    dataset: how a worker opens it. code: what has to be the same there. metrics: those of the challenge that the
+    client found; extras: those that were asked for beside them.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Orders:
     dataset: str
     dataset_sha256: str
     metrics: tuple[str, ...]
+    extras: tuple[str, ...]
     plan: TimingPlan | None
     threads: int
     device: Device
@@ -139,6 +142,11 @@ def set_up(orders: Orders) -> Evaluation:
     metrics, missing = bind_metrics(orders.challenge, store)
     if tuple(metric.chosen.name for metric in metrics) != orders.metrics:
         raise DataError(f"on the worker {host} the metrics are others than here: {missing or 'it has more of them.'}")
+    try:
+        extras = tuple(bind_extra(name, dataset, store) for name in orders.extras)
+    except HarnessError as error:
+        raise DataError(f"on the worker {host}: {error}") from None
+    metrics = (*metrics, *extras)
     measure_compilation(metrics)
     return Evaluation(orders.challenge, dataset, metrics, orders.plan, orders.threads, orders.device, orders.allow_code)
 

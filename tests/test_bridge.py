@@ -7,7 +7,14 @@ import pytest
 
 from harness.errors import DataError, UsageError
 from harness.metrics import get_metric
-from harness.metrics.bridge import import_pyiqa
+from harness.metrics.bridge import create_pyiqa_metric, import_pyiqa
+
+
+@pytest.fixture(autouse=True)
+def nothing_made_before():
+    create_pyiqa_metric.cache_clear()
+    yield
+    create_pyiqa_metric.cache_clear()
 
 
 @pytest.fixture

@@ -88,14 +88,13 @@ def check(
         claim = session.claim_machine(reports) if speed and reports.is_dir() else contextlib.nullcontext()
         with claim, show_progress() as display:
             options = session.Options(threads, workers, timing=speed, allow_code=allow_code, budget_s=budget_s)
-            evaluation, notes = session.prepare_evaluation(
-                rules, dataset, open_store(assets), options, on_progress=display.take
-            )
+            store = open_store(assets)
+            evaluation, notes = session.prepare_evaluation(rules, dataset, store, options, on_progress=display.take)
             log.print(f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes, sep="\n", markup=False)
             findings.dataset, findings.phase = evaluation.dataset.name, scored.label
             if speed and evaluation.plan is None:
                 raise UsageError(f"--speed needs photos, and {evaluation.dataset.name} has none; leave it out.")
-            gate = Gate(evaluation, reports, tolerances, scored)
+            gate = Gate(evaluation, reports, tolerances, scored, store)
             check_submissions(folders, gate, on_progress=display.take, on_verdict=on_verdict)
         on_verdict(check_reports(reports, rules))
         compared = count_compared(findings.list_verdicts())

@@ -1,6 +1,5 @@
 """Evaluate submissions."""
 
-import contextlib
 from typing import Annotated
 
 import typer
@@ -40,6 +39,10 @@ def run(
     ] = 90.0,
     device: Annotated[Device, typer.Option(help="Where models run.")] = "cpu",
     allow_code: AllowCode = False,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="A metric beside the challenge's, say ssim or pyiqa:lpips; may be repeated."),
+    ] = None,
     again: Annotated[bool, typer.Option(help="Measure anew what the same code has measured on this machine.")] = False,
     images: Annotated[bool, typer.Option(help="Keep pictures of some outputs in reports/images.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but faults, and what was written.")] = False,
@@ -50,12 +53,10 @@ def run(
     """Evaluate submissions and write the leaderboard."""
     report: RunReport = context.obj
     report.wanted = as_json
-    from harness import archive, gallery, session, turns
+    from harness import archive, gallery, session, supplement, turns
     from harness.assets import open_store
     from harness.challenge import read_challenge
-    from harness.cluster import connect
     from harness.display import show_progress
-    from harness.executor import open_crew
     from harness.outcome import Outcome
     from harness.progress import Step
     from harness.render.live import describe_figures
@@ -67,9 +68,7 @@ def run(
     store = open_store(assets)
     session.remove_leftovers(reports, store)
     archive.check_writable(reports)
-    claim = session.claim_machine(reports, here=scheduler is None) if timing else contextlib.nullcontext()
-    connection = connect(scheduler) if scheduler else contextlib.nullcontext()
-    with claim, connection as cluster, show_progress(quiet=quiet) as display:
+    with session.open_place(reports, scheduler, timing=timing) as cluster, show_progress(quiet=quiet) as display:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
@@ -86,6 +85,11 @@ def run(
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
         check_version(known, evaluation.dataset, reports / "records")
+        own = (record for record in known if record.submission.name in report.outcomes)
+        evaluation, missing = session.add_metrics(evaluation, metrics or (), own, store)
+        report.notes += (notes := [f"{name}, which a record has, is left out: {why}" for name, why in missing.items()])
+        if notes and not quiet:
+            log.print(*notes, sep="\n", markup=False)
 
         def on_outcome(outcome: Outcome) -> None:
             codes.append(outcome.exit_code)
@@ -97,8 +101,9 @@ def run(
                 tell(outcome.sentence, outcome.exit_code)
 
         display.expect([*report.outcomes], budget_s=evaluation.plan.budget_s if evaluation.plan else None)
-        run = turns.Run(evaluation, reports, split, again, cluster.open_crew if cluster else open_crew)
-        turns.run_submissions(folders, run, on_progress=display.take, on_outcome=on_outcome)
+        run = turns.Run(evaluation, reports, split, again, session.choose_crew(cluster))
+        left = supplement.add_metrics(folders, run, metrics or (), on_progress=display.take, on_outcome=on_outcome)
+        turns.run_submissions(left, run, on_progress=display.take, on_outcome=on_outcome)
         for fault in gallery.keep_images(folders, evaluation, reports, on_progress=display.take) if images else ():
             report.notes.append(fault)
             log.print(fault, markup=False)
@@ -106,7 +111,6 @@ def run(
         report.boards, report.written = write_leaderboard(reports, evaluation.dataset.name, rules)
     if not as_json:
         show_leaderboard(() if quiet else report.boards, reports)
-    if not (as_json or quiet):
-        for name in list_other_datasets(reports, evaluation.dataset.name, rules):
+        for name in () if quiet else list_other_datasets(reports, evaluation.dataset.name, rules):
             out.print(f"It shows {report.dataset}; for {name}: harness leaderboard --dataset {name}", markup=False)
     end(codes)

@@ -39,14 +39,18 @@ METRICS = (
 )
 
 
+def find_metric(name: str) -> Metric | None:
+    """The metric of that name, where it is one of this package's."""
+    return next((metric for metric in METRICS if metric.name == name), None)
+
+
 def get_metric(name: str) -> Metric:
     """The metric of that name, also `pyiqa:NAME`; UsageError lists the known names."""
     if name.startswith(PREFIX):
         compute, higher_is_better, needs_target = create_pyiqa_metric(name.removeprefix(PREFIX))
         url = "https://github.com/chaofengc/IQA-PyTorch"
         return Metric(name, name, "", higher_is_better, needs_target, compute, url)
-    for metric in METRICS:
-        if metric.name == name:
-            return metric
+    if (metric := find_metric(name)) is not None:
+        return metric
     known = ", ".join(metric.name for metric in METRICS)
     raise UsageError(f"unknown metric {name!r}; known are {known}, and {PREFIX}NAME for those of pyiqa")

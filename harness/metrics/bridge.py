@@ -1,9 +1,11 @@
 """Any metric of pyiqa, as `pyiqa:NAME`: values of another library, for what this package does not define itself."""
 
 import contextlib
+import functools
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,22 +15,23 @@ from harness.metrics.checks import check_data_range, check_finite, check_image, 
 
 PREFIX = "pyiqa:"
 INSTALL = "pip install 'efficient-enhancement-harness[iqa]'"
+PACKAGES = ("pyiqa", "torch")
+"""Those whose version can change a value."""
+SEED = 0
+
+_computing = threading.Lock()
+"""One image at a time: nobody promises that a model of pyiqa can be in two threads, and each one uses all cores."""
 
 
+@functools.cache
 def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
-    """The function of a pyiqa metric, whether higher is better, and whether it needs a target.
+    """The function of a pyiqa metric, whether higher is better, and whether it needs a target; made once a process.
 
-    The function takes images as this package's metrics do, HxWx3 in [0, data_range], and returns a Python float.
-    UsageError when pyiqa is not installed or knows no such metric, DataError when its weights cannot be had.
+    The function takes images as this package's metrics do, HxWx3 in [0, data_range], and returns a Python float. It may
+    be called from several threads; random numbers, which some metrics draw, are the same for every image.
+    UsageError when pyiqa is not installed or knows no such metric, DataError when what it needs cannot be had.
     """
-    pyiqa = import_pyiqa()
-    if name not in pyiqa.list_models():
-        raise UsageError(f"pyiqa knows no metric {name!r}; `pyiqa -ls` lists those it knows.")
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # where it says what it downloads
-            model = pyiqa.create_metric(name, device="cpu")
-    except OSError as error:
-        raise DataError(f"the weights of pyiqa's {name} cannot be had here ({error}).") from error
+    model = _create_model(name)
 
     def compute(output: np.ndarray, target: np.ndarray | None = None, *, data_range: float) -> float:
         scale = check_data_range(data_range)
@@ -36,11 +39,35 @@ def create_pyiqa_metric(name: str) -> tuple[Callable[..., float], bool, bool]:
         for label, image in zip(("output", "target"), images, strict=False):
             check_finite(image, label)
         try:
-            return float(model(*(to_tensor(image / scale) for image in images)))
+            with _computing, _drawing_alike():
+                return float(model(*(to_tensor(image / scale) for image in images)))
         except Exception as error:  # what it raises for an image that is too small depends on the metric
             raise ValueError(f"pyiqa's {name} cannot be computed ({quote(error)})") from error
 
     return compute, not model.lower_better, model.metric_mode == "FR"
+
+
+def _create_model(name: str) -> Any:
+    pyiqa = import_pyiqa()
+    if name not in pyiqa.list_models():
+        raise UsageError(f"pyiqa knows no metric {name!r}; `pyiqa -ls` lists those it knows.")
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # where it says what it downloads
+            return pyiqa.create_metric(name, device="cpu")
+    except ImportError as error:
+        raise DataError(f"pyiqa's {name} needs a package that is missing ({quote(error)}); install it.") from error
+    except Exception as error:  # without a network each of its downloaders raises another one
+        raise DataError(f"the weights of pyiqa's {name} cannot be had here ({quote(error)}).") from error
+
+
+@contextlib.contextmanager
+def _drawing_alike() -> Iterator[None]:
+    """Random numbers of torch start anew, and go on behind as if nothing had been drawn."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        yield
 
 
 def import_pyiqa() -> Any:

@@ -8,13 +8,15 @@ import pandas as pd
 from tabulate import tabulate
 
 from harness.challenge import Phase
-from harness.metrics import METRICS
+from harness.metrics import find_metric
+from harness.metrics.bridge import PREFIX
 
 EMPTY = "-"
 HUGE = 1e7
 MOST_CHARACTERS = 500
-DIGITS = {"psnr": 2, "niqe": 2}
-"""Decimals of a metric, as many as its interval deserves; four for the others."""
+LARGE = ("psnr", "psnry", "niqe", "ilniqe", "piqe", "brisque", "mad", "musiq", "paq2piq", "pi", "nrqm", "fid")
+DIGITS = {name: 2 for metric in LARGE for name in (metric, f"{PREFIX}{metric}")}
+"""Decimals of a metric, as many as its interval deserves: two where values are well above 1, four for the others."""
 
 Row = Mapping[Any, Any]
 
@@ -25,14 +27,14 @@ _MARKUP = re.compile(
 _ENTITIES = {"<": "&lt;", "&": "&amp;"}  # a backslash would leave <script in the text
 
 
-def head_metric(name: str) -> str:
-    """A metric's heading: label, unit, and ↓ where less is better. A bridged one has its name: to ask would load it."""
-    for metric in METRICS:
-        if metric.name == name:
-            return (
-                f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
-            )
-    return name
+def head_metric(name: str, *, lower_is_better: bool = False) -> str:
+    """A metric's heading: label, unit, and ↓ where less is better.
+
+    A metric of another library has its name, and the direction that is given: to ask would load the library.
+    """
+    if (metric := find_metric(name)) is None:
+        return f"{name} ↓" if lower_is_better else name
+    return f"{metric.label}{f' ({metric.unit})' if metric.unit else ''}{'' if metric.higher_is_better else ' ↓'}"
 
 
 def head_score(name: str, phase: Phase) -> str:

@@ -53,9 +53,9 @@ def list_columns(board: Board) -> tuple[Column, ...]:
     metrics = tuple(
         Column(
             metric.name,
-            head_metric(metric.name),
+            head_metric(metric.name, lower_is_better=metric.lower_is_better),
             count_digits(metric.name),
-            lower_is_better=head_metric(metric.name).endswith("↓"),
+            lower_is_better=metric.lower_is_better,
             note=f"profile {metric.profile}",
         )
         for metric in board.challenge.metrics

@@ -35,7 +35,9 @@ def list_cells(row: Row, board: Board) -> dict[str, str]:
     """Every cell by column heading."""
     cells = {"Rank": format_number(row["rank"], 0), "Submission": flatten(str(row["submission"]))}
     cells |= {head_score(name, board.phase): format_estimate(row, name, 2) for name in board.phase.scores}
-    cells |= {head_metric(m.name): format_estimate(row, m.name, count_digits(m.name)) for m in board.challenge.metrics}
+    for metric in board.challenge.metrics:
+        heading = head_metric(metric.name, lower_is_better=metric.lower_is_better)
+        cells[heading] = format_estimate(row, metric.name, count_digits(metric.name))
     return cells | {
         "Time (ms)": format_estimate(row, "time", count_time_digits(row["time"])),
         "Speed-up": format_estimate(row, "speed_up", 3),

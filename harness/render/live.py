@@ -7,6 +7,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.additions import extend_challenge
 from harness.boards import average_quality
 from harness.challenge import Challenge
 from harness.forecast import Forecast, Line
@@ -147,10 +148,11 @@ def describe_figures(record: Record | None, challenge: Challenge) -> str:
     """What was measured, in the challenge's order: means, time, and how many times faster than the baseline."""
     if record is None or record.quality is None:
         return ""
-    means = average_quality(record.quality, challenge)
+    rules = extend_challenge(challenge, [record.quality])
+    means = average_quality(record.quality, rules)
     figures = [
         f"{head_metric(metric.name).partition(' ')[0]} {format_number(means[metric.name], count_digits(metric.name))}"
-        for metric in challenge.metrics
+        for metric in rules.metrics
         if metric.name in means
     ]
     if record.timing is not None:

@@ -116,9 +116,11 @@ def render_row(row: Row, board: Board) -> dict[str, str]:
     cells[f"P(first) by {', '.join(map(escape, board.phase.scores))} (%)"] = " / ".join(
         format_number(row[f"{name}_first"], 1, divisor=0.01) for name in board.phase.scores
     )
-    for name in (metric.name for metric in board.challenge.metrics):
+    for metric in board.challenge.metrics:
+        name = metric.name
         infinite = f" ({row['infinite']} inf)" if name == "psnr" and row["infinite"] else ""
-        cells[escape(head_metric(name))] = format_estimate(row, name, count_digits(name)) + infinite
+        heading = head_metric(metric.name, lower_is_better=metric.lower_is_better)
+        cells[escape(heading)] = format_estimate(row, name, count_digits(name)) + infinite
     if board.mos_fit is not None:
         cells["MOS (est.)"] = format_estimate(row, "mos", 1)
     return cells | {
@@ -156,7 +158,8 @@ def render_quality(board: Board) -> str:
         cells = {"Submission": escape(str(row["submission"]))}
         for metric in board.challenge.metrics:
             value, companion = list_values(metric.name)
-            digits, heading = count_digits(metric.name) + 1, escape(head_metric(metric.name))
+            digits = count_digits(metric.name) + 1
+            heading = escape(head_metric(metric.name, lower_is_better=metric.lower_is_better))
             cells[f"{heading}, {escape(metric.profile)}"] = format_estimate(row, value, digits)
             if metric.name == "niqe":
                 cells["Flat pixels (%)"] = format_number(row[companion], 2, divisor=0.01)

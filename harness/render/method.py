@@ -7,7 +7,7 @@ from harness.challenge import Challenge, MosCalibration
 from harness.metrics.mos_proxy import MosFit
 from harness.metrics.profiles import find_profile
 from harness.records import Record
-from harness.render.cells import escape
+from harness.render.cells import EMPTY, escape
 from harness.render.measurement import describe_cost
 
 
@@ -75,8 +75,20 @@ def describe_quality(board: Board) -> Iterable[str]:
         profile = find_profile(name)
         names = " and ".join(metric.name for metric in challenge.metrics if metric.profile == name)
         yield f"Profile **{name}** ({escape(names)}): {profile.note} [Source]({profile.source_url})."
+    if board.extras:
+        yield describe_extras(board)
     if board.mos_fit is not None and challenge.mos is not None:
         yield describe_mos(board.mos_fit, challenge.mos)
+
+
+def describe_extras(board: Board) -> str:
+    """The metrics that somebody asked for: what they are means over, and that they count for nothing."""
+    kinds = {"pairs": f"{board.pair_count} pairs", "photos": f"{board.photo_count} photos"}
+    names = ", ".join(f"{escape(metric.name)} (mean over the {kinds[metric.images]})" for metric in board.extras)
+    return (
+        f"**Not of the challenge**: {names}. They were asked for with `harness run --metric`, and no score or rank "
+        f'rests on them; "{EMPTY}" stands where a submission was evaluated without.'
+    )
 
 
 def describe_mos(fit: MosFit, calibration: MosCalibration) -> str:

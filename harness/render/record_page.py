@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from harness.additions import extend_challenge
 from harness.boards import Board
 from harness.challenge import Challenge
-from harness.records import Record, Timing, find_metric
+from harness.records import Quality, Record, Timing, find_metric
 from harness.render.cells import Row, count_digits, head_metric
 from harness.render.columns import list_columns
 from harness.render.markdown import render_status
@@ -78,11 +79,12 @@ def list_extremes(record: Record, challenge: Challenge, showcases: Sequence[Show
     if record.quality is None:
         return
     values = {pair.image: pair.values for pair in record.quality.pairs}
+    metrics = extend_challenge(challenge, [record.quality]).metrics
     for kind, images in zip(("Worst", "Best"), find_extremes(record, challenge), strict=True):
         for image in images:
             words = [
-                f"{head_metric(m.name)} {show(m.name, values[image][m.name])}"
-                for m in challenge.metrics
+                f"{head_metric(m.name, lower_is_better=m.lower_is_better)} {show(m.name, values[image][m.name])}"
+                for m in metrics
                 if m.name in values[image]
             ]
             yield {
@@ -126,14 +128,19 @@ def tabulate_images(record: Record) -> Iterator[dict[str, Any]]:
                 ]
                 for image in images
             ]
-            yield {"heading": heading, "columns": [head_value(name) for name in names], "digits": digits, "rows": rows}
+            yield {
+                "heading": heading,
+                "columns": [head_value(name, record.quality) for name in names],
+                "digits": digits,
+                "rows": rows,
+            }
 
 
-def head_value(name: str) -> str:
+def head_value(name: str, quality: Quality) -> str:
     """The heading of a value: that of its metric, and what it is of."""
     metric = find_metric(name)
     ends = {f"{metric}_png": ", as PNG", f"{metric}_snapped": ", part of flat pixels"}
-    return head_metric(metric) + ends.get(name, "")
+    return head_metric(metric, lower_is_better=metric in quality.lower_is_better) + ends.get(name, "")
 
 
 def describe_timing(timing: Timing, challenge: Challenge) -> dict[str, Any]:

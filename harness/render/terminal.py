@@ -5,6 +5,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.boards import Board
+from harness.challenge import ChallengeMetric
+from harness.metrics import find_metric
 from harness.render.cells import count_digits, count_time_digits, flatten, format_number, head_metric
 
 
@@ -30,9 +32,15 @@ def render_board(board: Board) -> Table:
 
 def list_figures(board: Board) -> dict[str, tuple[str, int]]:
     """Column of the frame and number of decimals, by heading."""
-    metrics = [metric.name for metric in board.challenge.metrics]
     return (
         {name: (name, 2) for name in board.phase.scores}
-        | {head_metric(name).partition(" ")[0]: (name, count_digits(name)) for name in metrics}
+        | {shorten_heading(metric): (metric.name, count_digits(metric.name)) for metric in board.challenge.metrics}
         | {"ms": ("time", 0), "speed-up": ("speed_up", 2)}
     )
+
+
+def shorten_heading(metric: ChallengeMetric) -> str:
+    """A metric's heading in little room: without its unit; one of another library on two lines, with its direction."""
+    if find_metric(metric.name) is not None:
+        return head_metric(metric.name).partition(" ")[0]
+    return head_metric(metric.name, lower_is_better=metric.lower_is_better).replace(":", ":\n")

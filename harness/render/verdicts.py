@@ -45,8 +45,13 @@ def list_lines(verdict: Verdict) -> list[str]:
 
 def list_headings(verdicts: Iterable[Verdict], *, timed: bool) -> dict[str, str]:
     """Headings of the figures by quantity, in the order of their first mention."""
-    headings = {figure.quantity: escape(head_metric(figure.quantity)) for v in verdicts for figure in v.figures}
+    headings = {figure.quantity: escape(head_figure(figure)) for v in verdicts for figure in v.figures}
     return headings | {"images": "Single values"} | ({"speed": "Speed-up"} if timed else {})
+
+
+def head_figure(figure: Comparison) -> str:
+    """The heading of a quantity."""
+    return head_metric(figure.quantity, lower_is_better=figure.sign < 0)
 
 
 def render_row(verdict: Verdict, headings: dict[str, str]) -> dict[str, str]:
@@ -67,7 +72,7 @@ def render_figure(figure: Comparison) -> str:
 
 def describe_cells(verdicts: Iterable[Verdict]) -> str:
     """How to read the table, and what is allowed."""
-    allowed = {figure.quantity: f"{figure.allowed:g}" for verdict in verdicts for figure in verdict.figures}
+    allowed = {figure.quantity: f"{figure.allowed:.3g}" for verdict in verdicts for figure in verdict.figures}
     if not allowed:
         return ""
     limits = ", ".join(
@@ -106,6 +111,6 @@ def add_case(suite: ET.Element, verdict: Verdict, kind: str) -> None:
         if kind != "skipped":
             fault.set("type", verdict.status)
             fault.text = "\n".join(lines)
-    compared = [f"{head_metric(f.quantity)}: {f.before!r} on record, {f.after!r} here" for f in verdict.figures]
+    compared = [f"{head_figure(f)}: {f.before!r} on record, {f.after!r} here" for f in verdict.figures]
     if output := [*(lines if not kind else ()), *compared]:
         ET.SubElement(case, "system-out").text = "\n".join(output)
