@@ -15,6 +15,7 @@ from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
+DEFAULT_CHALLENGE = "pirm2018b"
 COSTS = ("parameters", "multiply_adds", "model_bytes", "peak_bytes")
 """What a submission costs beside time, as formulas call it; `baseline_` before it stands for the baseline's."""
 

@@ -123,7 +123,7 @@ class Memory(_Stored, frozen=True):
 
 
 class Cost(_Stored, frozen=True):
-    """Static cost; multiply_adds at the timed size (None: an operator is not known to the counter)."""
+    """Static cost; multiply_adds at the size that the challenge names (None: some operator is not known)."""
 
     model_bytes: Count
     parameters: Count

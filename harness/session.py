@@ -12,7 +12,7 @@ import numpy as np
 from harness.additions import list_extras
 from harness.admission import check_trained_on, try_process, validate
 from harness.assets import AssetStore, find_pristine_model
-from harness.challenge import Challenge
+from harness.challenge import DEFAULT_CHALLENGE, Challenge, list_challenges
 from harness.cluster import Cluster, connect, locate_dataset
 from harness.dataset import Dataset, read_image
 from harness.datasets import open_first
@@ -40,6 +40,25 @@ from harness.timing import TimingPlan
 SUBMISSIONS = Path("submissions")
 LOAD_S = 2.0
 """To load the compiled metrics takes less."""
+
+
+def choose_challenge(named: str | None, paths: Sequence[Path]) -> str:
+    """The challenge that was named, else that for which the folders say they are made, else DEFAULT_CHALLENGE.
+
+    Raises UsageError where they are made for several, or for one that is a file somewhere.
+    """
+    if named is not None:
+        return named
+    made_for = set()
+    for path in paths:
+        with contextlib.suppress(SubmissionError):  # it is told with the others
+            made_for.add(read_submission(path).manifest.challenge)
+    if len(made_for) > 1:
+        raise UsageError(f"these folders are made for {' and '.join(sorted(made_for))}; name one with --challenge.")
+    (chosen,) = made_for or {DEFAULT_CHALLENGE}
+    if chosen not in list_challenges():
+        raise UsageError(f"{paths[0]} is made for the challenge {chosen!r}; name its file with --challenge.")
+    return chosen
 
 
 def read_folders(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from harness.challenge import explain_error
+from harness.challenge import DEFAULT_CHALLENGE, explain_error
 from harness.errors import SubmissionError, quote
 from harness.formats import CODE, FORMATS, find_format, guess_runtime, list_files
 from harness.protocol import Inspected, Layout, Tensor
@@ -44,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     challenge: Annotated[
         str,
         msgspec.Meta(description="The one that takes it where no folder is named; it may be run in any other."),
-    ] = "pirm2018b"
+    ] = DEFAULT_CHALLENGE
     authors: Annotated[tuple[str, ...], msgspec.Meta(description="Who made the model.")] = ()
     paper_url: Annotated[str, msgspec.Meta(description="Where the model is described.")] = ""
     runtime: Annotated[

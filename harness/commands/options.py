@@ -28,6 +28,13 @@ SubmissionDirs = Annotated[
     typer.Argument(help="Submission folders; none: those of ./submissions for it.", parser=read_path, metavar="DIR"),
 ]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
+OwnChallenge = Annotated[
+    str | None,
+    typer.Option(
+        "--challenge",
+        help="A challenge's name, or the path of its TOML file; by default that for which the folders are made.",
+    ),
+]
 DatasetName = Annotated[
     str | None,
     typer.Option(

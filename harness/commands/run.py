@@ -8,9 +8,9 @@ from harness.commands.options import (
     REPORTS,
     AllowCode,
     AssetsDir,
-    ChallengeName,
     DatasetName,
     Device,
+    OwnChallenge,
     ReportsDir,
     Scheduler,
     SubmissionDirs,
@@ -25,7 +25,7 @@ from harness.screen import log, out
 def run(
     context: typer.Context,
     submissions: SubmissionDirs = None,
-    challenge: ChallengeName = "pirm2018b",
+    challenge: OwnChallenge = None,
     dataset: DatasetName = None,
     split: Annotated[str | None, typer.Option(help="A split; by default the largest not trained on.")] = None,
     assets: AssetsDir = None,
@@ -62,7 +62,7 @@ def run(
     from harness.render.live import describe_figures
     from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
 
-    rules = read_challenge(challenge)
+    rules = read_challenge(session.choose_challenge(challenge, submissions or ()))
     folders, codes = read_folders(submissions, rules.name, report)
     report.challenge, report.outcomes = rules.name, dict.fromkeys(folder.name for folder in folders)
     store = open_store(assets)
