@@ -66,7 +66,8 @@ def test_a_cluster_gives_the_digits_of_this_machine(several: Place, cluster: Clu
         assert mine.hosts == ()
         assert here[name].environment.host == ""
         assert timing is not None
-        assert (len(timing.samples_ns), timing.threads) == (3, 1)
+        assert len(timing.samples_ns) >= 3
+        assert timing.threads == 1
         assert there[name].memory is not None
         assert there[name].audit is not None
     again = several.harness("run", *options)
