@@ -198,7 +198,7 @@ def test_all_that_may_be_left_out_holds_too(tmp_path: Path) -> None:
     path.write_text(whole, encoding="utf-8")
     read = read_challenge(path)
     assert read.mos is not None
-    assert (read.stand_in, len(read.metrics), len(read.phases["validation"].scores)) == ("embedded", 3, 3)
+    assert (read.stand_in, len(read.metrics), len(read.phases["validation"].scores)) == ("embedded", 4, 3)
     assert (read.phases["validation"].qualify, read.baseline.rows) == ({"psnr": 20.0}, ("SRCNN",))
     assert read.cost is not None
     jsonschema.validate(msgspec.toml.decode(whole), json.loads(render_schema("challenge")))
