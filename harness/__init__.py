@@ -9,7 +9,7 @@ isolation    drives worker, the child process in which a model runs; formats lis
 dataset      pairs of source (phone) and target (DSLR) photos; assets fetches their files
 metrics      PSNR, SSIM, MS-SSIM, NIQE and the MOS proxy: pure functions
 challenge    a challenge as data (challenges/*.toml); scoring evaluates its formulas
-boards       records -> ranked tables; render and export write them; regression compares them
+boards       records -> ranked tables, by estimates; render and export write them; regression compares them
 published    the paper's and the challenge's figures, beside those that the records give
 gallery      keeps pictures of some outputs; showcase lists them, contact_sheet lays them out
 records      every stored type

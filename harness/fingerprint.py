@@ -16,7 +16,7 @@ from harness.submission import Manifest
 
 SOURCES = Path(__file__).parent
 ONLY_SHOWS = (
-    *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
+    *("render", "published", "boards.py", "estimates.py", "sensitivity.py", "cli.py", "commands", "codabench"),
     *("api.py", "export.py", "additions.py", "agreement.py", "peers.py"),
     *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
     *("schema.py", "template.py", "outcome.py"),

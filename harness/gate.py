@@ -10,9 +10,9 @@ from harness.admission import choose_split
 from harness.archive import locate_record, read_record
 from harness.assessment import Chosen, assess
 from harness.assets import AssetStore, open_store
-from harness.boards import average_quality
 from harness.challenge import Challenge, Phase
 from harness.errors import RecordError, RegressionError, SubmissionError, UsageError
+from harness.estimates import average_quality
 from harness.evaluate import Draft, prepare_expected, start_series
 from harness.executor import Crew, open_crew
 from harness.files import write_named

@@ -9,17 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from harness.boards import (
-    average_quality,
-    contains,
-    estimate_figures,
-    estimate_times,
-    fit_challenge,
-    pool_times,
-    restrict_quality,
-)
+from harness.boards import contains, restrict_quality
 from harness.challenge import Challenge, Phase
 from harness.errors import RecordError
+from harness.estimates import average_quality, estimate_figures, estimate_times, fit_challenge, pool_times
 from harness.metrics import METRICS, get_metric
 from harness.records import ImageScore, Quality, Record, Timing
 from harness.statistics import SEED, Array, percentile_interval

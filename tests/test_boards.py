@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from stored import ALL, TEST, make_failure, make_pairs, make_record, make_timing, replace_values
 
-from harness.boards import Board, average_quality, build_boards, estimate_mos, estimate_quality, restrict_quality
+from harness.boards import Board, build_boards, restrict_quality
 from harness.challenge import Challenge, read_challenge
 from harness.errors import RecordError, UsageError
+from harness.estimates import average_quality, estimate_mos, estimate_quality
 from harness.metrics.mos_proxy import fit_mos, predict_mos
 from harness.records import ImageScore, Record
 

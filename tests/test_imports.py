@@ -21,7 +21,7 @@ LAYERS = (
     "export",
     "supplement",
     "turns",
-    "outcome evaluate boards findings regression published render gallery",
+    "outcome evaluate boards estimates findings regression published render gallery",
     "assessment cluster",
     "results cluster_crew",
     "shelf watch timed_tasks worksite",

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from stored import make_audit, make_failure, make_record, make_timing
 
-from harness.boards import summarise_timing
+from harness.estimates import summarise_timing
 from harness.records import Record
 from harness.render.measurement import list_remarks, render_remarks, render_times
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.boards import Estimate
+from harness.estimates import Estimate
 from harness.published.orders import (
     Order,
     Standing,

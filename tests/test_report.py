@@ -17,9 +17,9 @@ from training import SMALL, make_data
 
 from harness.archive import read_record, read_records
 from harness.assets import AssetStore
-from harness.boards import average_quality
 from harness.challenge import read_challenge
 from harness.embedded import PHOTOGRAPHS, read_photograph
+from harness.estimates import average_quality
 from reference import report
 from reference.contact_sheet import SHEETS, SOURCE, Photo
 from reference.curves import COLOURS

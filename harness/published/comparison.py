@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import msgspec
 import pandas as pd
 
-from harness.boards import Estimate, contains, estimate_quality, estimate_times, restrict_quality
+from harness.boards import contains, restrict_quality
 from harness.challenge import Challenge
 from harness.datasets.pirm2018b import SPLITS as PIRM2018B_SPLITS
 from harness.errors import UsageError
+from harness.estimates import Estimate, estimate_quality, estimate_times
 from harness.published.ablation import MeasuredCondition, tabulate_ablation
 from harness.published.orders import join_words
 from harness.published.paper import Method, Published

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.boards import Estimate
+from harness.estimates import Estimate
 from harness.statistics import CONFIDENCE
 
 

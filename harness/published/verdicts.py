@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.boards import Estimate
+from harness.estimates import Estimate
 from harness.published.ablation import MeasuredCondition
 from harness.published.claims import WORDS, judge_claims
 from harness.published.orders import (

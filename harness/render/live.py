@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.additions import extend_challenge
-from harness.boards import average_quality
 from harness.challenge import Challenge
+from harness.estimates import average_quality
 from harness.forecast import Forecast, Line
 from harness.progress import AUDIT, TIME, Step
 from harness.records import Record

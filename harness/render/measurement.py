@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from harness.boards import Board, summarise_timing
+from harness.boards import Board
+from harness.estimates import summarise_timing
 from harness.flags import find_flags, find_twins
 from harness.formats import CODE
 from harness.records import Record, Timing
