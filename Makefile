@@ -2,6 +2,7 @@
 # make test          the whole test suite
 # make install       the package and all that training needs, no more
 # make check         ruff, mypy
+# make docs          the site of the documentation, in site/; a link that leads nowhere fails
 # make regression    recompute quality and compare it with the committed records; CHECK="--junit FILE" gives it options
 # Each sets itself up in .venv.
 
@@ -19,7 +20,7 @@ export HARNESS_ASSETS ?= $(MIRROR)
 endif
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: leaderboard install baselines test regression check clean
+.PHONY: leaderboard install baselines test regression check docs clean
 
 leaderboard: $(VENV)/core.stamp
 ifneq ($(MISSING),)
@@ -47,8 +48,11 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf site $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -59,6 +63,10 @@ $(VENV)/reference.stamp: $(VENV)/core.stamp
 	$(INSTALL) '.[reference]'
 	touch $@
 
+$(VENV)/docs.stamp: $(VENV)/core.stamp
+	$(INSTALL) '.[docs]'
+	touch $@
+
 $(VENV)/test.stamp: $(VENV)/reference.stamp
-	$(INSTALL) '.[reference,iqa,test,dev]'
+	$(INSTALL) '.[reference,iqa,tensorflow,litert,test,dev]'
 	touch $@

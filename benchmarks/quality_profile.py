@@ -17,12 +17,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from harness import assessment, dataset, session
+from harness import dataset, session, tasks
 from harness.admission import choose_split
 from harness.assessment import Chosen, assess
 from harness.assets import open_store
 from harness.challenge import read_challenge
-from harness.executor import open_executor
+from harness.executor import open_crew
 from harness.isolation import ModelProcess
 from harness.submission import is_regular
 
@@ -50,8 +50,8 @@ def main() -> None:
     ]
     watch()
     start_s, own_s, children_s = time.perf_counter(), time.process_time(), read_children_s()
-    with open_executor(evaluation.workers) as executor:
-        assessed = list(assess(chosen, evaluation, executor=executor, on_progress=lambda *_: None))
+    with open_crew(evaluation) as crew:
+        assessed = list(assess(chosen, evaluation, crew=crew, on_progress=lambda *_: None))
     own_s, children_s = time.process_time() - own_s, read_children_s() - children_s
     parts = {
         "models": spent_s["models"],
@@ -80,7 +80,7 @@ def watch() -> None:
         return ran
 
     ModelProcess.run = counted_run  # type: ignore[method-assign]
-    assessment.score_image = count("metrics", assessment.score_image)
+    tasks.score_image = count("metrics", tasks.score_image)
     dataset.read_image = count("decoding", dataset.read_image)
 
 

@@ -5,7 +5,7 @@
 
 cli          the table of commands, which parse, call and print
 evaluate     one submission on one dataset -> one Record
-isolation    drives worker, the child process in which a model runs
+isolation    drives worker, the child process in which a model runs; formats lists what it takes, conversion prepares it
 dataset      pairs of source (phone) and target (DSLR) photos; assets fetches their files
 metrics      PSNR, SSIM, MS-SSIM, NIQE and the MOS proxy: pure functions
 challenge    a challenge as data (challenges/*.toml); scoring evaluates its formulas

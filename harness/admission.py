@@ -1,11 +1,14 @@
 """What can be said of a submission before its model runs: the split that may judge it, the static checks, its cost."""
 
+from pathlib import Path
+
 from harness.challenge import Challenge
+from harness.conversion import prepare_model
 from harness.dataset import Dataset
 from harness.datasets import find_splits
-from harness.errors import ModelError, SubmissionError, UsageError
+from harness.errors import DisturbedError, ModelError, SubmissionError, UsageError
 from harness.isolation import ModelProcess
-from harness.protocol import Count, Layout
+from harness.protocol import Count, Device
 from harness.records import Cost, Submission
 from harness.submission import Manifest, SubmissionFolder, check_interface, describe_submission, hash_model
 
@@ -50,10 +53,13 @@ def validate(
     Also names the operators that make what is computed depend on the input.
     """
     sha256, model_bytes = hash_model(folder, limit_bytes=challenge.limits.model_bytes)
+    path, runtime = prepare_model(folder.model_path, folder.manifest.runtime)
     with ModelProcess(memory_limit_bytes=challenge.limits.memory_bytes, allow_code=allow_code) as process:
-        graph = process.inspect(folder.model_path, runtime=folder.manifest.runtime, deadline_s=challenge.limits.load_s)
+        graph = process.inspect(path, runtime=runtime, deadline_s=challenge.limits.load_s)
         layout = check_interface(folder, graph)
-        multiply_adds = count_multiply_adds(folder, challenge, layout=layout, process=process)
+        size = challenge.counted_size
+        request = Count(runtime=runtime, layout=layout, width_px=size.width_px, height_px=size.height_px)
+        multiply_adds = count_multiply_adds(path, request, process=process, deadline_s=challenge.limits.load_s)
     return (
         describe_submission(folder, sha256=sha256, layout=layout),
         Cost(model_bytes=model_bytes, parameters=graph.parameters, multiply_adds=multiply_adds),
@@ -61,19 +67,28 @@ def validate(
     )
 
 
-def count_multiply_adds(
-    folder: SubmissionFolder, challenge: Challenge, *, layout: Layout, process: ModelProcess
-) -> int | None:
+def count_multiply_adds(path: Path, request: Count, *, process: ModelProcess, deadline_s: float) -> int | None:
     """Multiply-adds at the challenge's size for it; None also where counting fails, no fault of the submission."""
-    request = Count(
-        runtime=folder.manifest.runtime,
-        layout=layout,
-        width_px=challenge.counted_size.width_px,
-        height_px=challenge.counted_size.height_px,
-    )
     try:
-        return process.count(folder.model_path, request, deadline_s=challenge.limits.load_s)
+        return process.count(path, request, deadline_s=deadline_s)
     except ModelError as error:
         if error.kind == "killed":  # from outside: another run would know the count
             raise
         return None
+
+
+def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
+    """The layers of isolation around a process for models. No submission's record may bear what goes wrong here.
+
+    Raises DisturbedError where none starts, and UsageError where the baseline does not load on the device.
+    """
+    limits, model = challenge.limits, challenge.baseline.model
+    try:
+        with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
+            if device != "cpu":
+                process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
+            return process.isolation
+    except ModelError as error:
+        if error.stage == "start":
+            raise DisturbedError(f"no process for models starts here: {error}") from error
+        raise UsageError(f"--device {device} cannot be used here: {error}") from error

@@ -20,6 +20,21 @@ def locate_unfinished(record: Path) -> Path:
     return record.parent / "unfinished" / record.name
 
 
+def locate_chunks(record: Path) -> Path:
+    """The folder of what is done of a record's first pass; no record's name can stand in its way."""
+    return record.parent / "unfinished" / "chunks" / record.stem
+
+
+def discard_chunks(record: Path) -> None:
+    """Remove what is kept of a record's first pass, and the folders that are left empty."""
+    folder = locate_chunks(record)
+    with contextlib.suppress(OSError):  # what stays has keys of its own
+        for path in folder.glob("*.json"):
+            path.unlink()
+        for emptied in (folder, folder.parent, folder.parent.parent):
+            emptied.rmdir()
+
+
 def discard_record(path: Path) -> None:
     """Remove an unfinished record, where there is one, and its folder with the last."""
     with contextlib.suppress(OSError):  # what stays is found again by the next run

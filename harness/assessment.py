@@ -1,40 +1,25 @@
 """The first pass over submissions: static checks, metric values and memory, several models side by side.
 
-What a model runs in one process is always the same, however many work at once: so are the values.
+The work is cut into tasks. Whoever does them, what a model runs in one process is always the same: so are the values.
 """
 
-import contextlib
-import functools
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future, wait
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import Any
 
-import msgspec
-import numpy as np
-
-from harness.admission import validate
-from harness.enhancement import check_agreement
-from harness.environment import describe_environment, find_versions
-from harness.errors import ModelError, SubmissionError
-from harness.isolation import MEMORY_METHOD, ModelProcess
-from harness.job import Evaluation, Job
-from harness.metrics.bridge import PACKAGES
+from harness.errors import SubmissionError
+from harness.executor import Crew
+from harness.job import Evaluation, Parcel
 from harness.progress import CHECK, Progress, Step, Tally
-from harness.quality import BoundMetric, keep_common, score_image
-from harness.records import (
-    FORMAT_VERSION,
-    Cost,
-    Failure,
-    ImageScore,
-    Memory,
-    Quality,
-    Record,
-    Status,
-    Submission,
-)
+from harness.records import Failure, Record, Submission
+from harness.results import judge_failure, make_record, make_result, place_record
+from harness.shelf import Shelf
 from harness.submission import SubmissionFolder, describe_submission
+from harness.tasks import Checked, Chunk, Pairs, check_model, describe_fault, score_pairs, score_photos
+from harness.watch import Watch, WatchedParcel
 
 CHUNK = 200
 """So many pairs in one process: fewer would leave much of the time to starts."""
@@ -60,186 +45,188 @@ class Assessed:
     control_flow: tuple[str, ...] = ()
 
 
-class Model:
-    """One submission's model in the first pass, and its processes, each of which has a place in the order of the work.
-
-    A fault ends all processes behind it; those before it go on, since the first fault in the order counts.
-    """
-
-    def __init__(self, job: Job, tally: Tally) -> None:
-        self.job = job
-        self.tally = tally
-        self._faults: dict[int, BaseException] = {}
-        self._live: dict[int, ModelProcess] = {}
-        self._changing = threading.Lock()
-
-    @property
-    def fault(self) -> BaseException | None:
-        """The first fault, once all work has ended."""
-        return self._faults[min(self._faults)] if self._faults else None
-
-    @contextlib.contextmanager
-    def start(self, place: int, threads: int | None = None) -> Iterator[ModelProcess]:
-        """A fresh process for the work at this place."""
-        try:
-            self.tally.begin(place)
-            with self.job.start(threads) as process:
-                with self._changing:
-                    self._live[place] = process
-                    if self._is_over(place):
-                        raise CancelledError
-                try:
-                    yield process
-                finally:
-                    with self._changing:
-                        del self._live[place]
-        except BaseException as fault:
-            with self._changing:
-                self._faults[place] = fault
-                for other in [other for other in self._live if self._is_over(other)]:
-                    self._live[other].kill()
-            raise
-
-    def _is_over(self, place: int) -> bool:
-        """Whether a fault lies before this place; one that came from outside ends all."""
-        killed = any(isinstance(fault, ModelError) and fault.kind == "killed" for fault in self._faults.values())
-        return killed or any(other < place for other in self._faults)
-
-
-@dataclass(frozen=True)
-class Begun:
-    """The work on one submission that is on its way."""
+@dataclass(eq=False)
+class Work:
+    """One submission's way through the first pass. An outcome is a chunk, a fault, or None for what was called off."""
 
     chosen: Chosen
-    model: Model
-    cost: Cost
-    control_flow: tuple[str, ...]
-    photos: Future[tuple[tuple[ImageScore, ...], Memory | None]]
-    pairs: tuple[Future[tuple[ImageScore, ...]], ...]
+    checked: Checked | None = None
+    tally: Tally | None = None
+    pairs: dict[int, Pairs] = field(default_factory=dict)
+    futures: dict[int, Future[Chunk]] = field(default_factory=dict)
+    outcomes: dict[int, Chunk | Exception | None] = field(default_factory=dict)
+    end: Assessed | Exception | None = None
 
 
 def assess(
-    submissions: Sequence[Chosen], evaluation: Evaluation, *, executor: Executor, on_progress: Progress
-) -> Iterator[Assessed]:
-    """The first pass over each submission, in order. What a model does wrong ends up in its record."""
-    begin = functools.partial(validate, challenge=evaluation.challenge, allow_code=evaluation.allow_code)
-    checks = [executor.submit(begin, chosen.folder) for chosen in submissions]
-    begun = []
-    for number, (chosen, check) in enumerate(zip(submissions, checks, strict=True)):
-        on_progress(Step(CHECK, number, len(checks)))
-        begun.append(begin_scoring(chosen, check, evaluation, executor, on_progress))
-    for work in begun:
-        yield work if isinstance(work, Assessed) else finish_scoring(work, evaluation)
-
-
-def begin_scoring(
-    chosen: Chosen,
-    check: Future[tuple[Submission, Cost, tuple[str, ...]]],
+    submissions: Sequence[Chosen],
     evaluation: Evaluation,
-    executor: Executor,
+    *,
+    crew: Crew,
     on_progress: Progress,
-) -> Begun | Assessed:
-    """Submit the work on a submission that holds."""
-    try:
-        submission, cost, control_flow = check.result()
-    except SubmissionError as error:
-        return fail(chosen.folder, error, evaluation)
-    names = evaluation.dataset.list_names(chosen.split)
-    tally = Tally(
-        submission.name,
-        photos=len(evaluation.dataset.photos),
-        pairs=len(names) + count_sample(submission, min(CHUNK, len(names))),
-        multiply_adds=cost.multiply_adds,
-        on_progress=on_progress,
-    )
-    tally.queue()
-    model = Model(Job(chosen.folder.model_path, submission, evaluation), tally)
-    photos = executor.submit(score_photos, model)
-    return Begun(chosen, model, cost, control_flow, photos, submit_pairs(model, names, executor))
+    shelf: Shelf | None = None,
+) -> Iterator[Assessed]:
+    """The first pass over each submission, in order. What a model does wrong ends up in its record.
+
+    shelf: where what is done is kept until its submission is through, and looked for first.
+    """
+    yield from FirstPass(evaluation, crew, on_progress, shelf).go_through(submissions)
 
 
-def submit_pairs(model: Model, names: Sequence[str], executor: Executor) -> tuple[Future[tuple[ImageScore, ...]], ...]:
-    """The values of pairs to come, some of them together."""
-    return tuple(
-        executor.submit(score_pairs, model, place, names[start : start + CHUNK])
-        for place, start in enumerate(range(0, len(names), CHUNK), start=1)
-    )
+class FirstPass:
+    """Hands out tasks and takes in what comes of them, all in the thread that asks for the next submission."""
+
+    def __init__(self, evaluation: Evaluation, crew: Crew, on_progress: Progress, shelf: Shelf | None) -> None:
+        self._evaluation, self._crew, self._on_progress, self._shelf = evaluation, crew, on_progress, shelf
+        self._events: SimpleQueue[tuple[Work, int | None, Future[Any]]] = SimpleQueue()
+        self._open: dict[Work, int] = {}  # the tasks of each submission that is begun and not through
+        self._checks = self._total = 0
+
+    def go_through(self, submissions: Sequence[Chosen]) -> Iterator[Assessed]:
+        """What comes of each submission, in order."""
+        works = deque(Work(chosen) for chosen in submissions)
+        waiting = deque(works)
+        self._total = len(works)
+        if works:
+            self._on_progress(Step(CHECK, 0, self._total))
+        while works:
+            work = works.popleft()
+            while work.end is None:
+                while waiting and sum(self._open.values()) < self._crew.most_tasks:
+                    self._begin(waiting.popleft())
+                self._take(*self._events.get())
+            if isinstance(work.end, Exception):
+                raise work.end
+            yield work.end
+
+    def _begin(self, work: Work) -> None:
+        self._open[work] = 2 + len(self._evaluation.dataset.list_names(work.chosen.split)) // CHUNK
+        parcel = Parcel(work.chosen.folder, self._evaluation, self._crew.scratch)
+        self._await(work, None, self._crew.submit(check_model, parcel))
+
+    def _await(self, work: Work, place: int | None, future: Future[Any]) -> None:
+        future.add_done_callback(lambda ended: self._events.put((work, place, ended)))
+
+    def _take(self, work: Work, place: int | None, future: Future[Any]) -> None:
+        try:
+            if place is None:
+                self._take_check(work, future)
+            else:
+                self._take_chunk(work, place, future)
+        except Exception as fault:  # it is told in the submission's turn: those before it are not lost
+            work.end = fault
+        if work.end is not None:
+            self._open.pop(work, None)
+
+    def _take_check(self, work: Work, future: Future[Checked | Failure]) -> None:
+        self._checks += 1
+        if self._checks < self._total:
+            self._on_progress(Step(CHECK, self._checks, self._total))
+        try:
+            checked = future.result()
+        except SubmissionError as error:  # it kills whoever looks at it
+            checked = describe_fault(error)
+        if isinstance(checked, Failure):
+            work.end = fail(work.chosen.folder, checked, self._evaluation)
+            return
+        work.checked = checked
+        work.tally, work.pairs = self._plan(checked, work.chosen.split)
+        work.tally.queue()
+        parcel = WatchedParcel(work.chosen.folder, self._evaluation, self._crew.scratch, watch=Watch(work.tally))
+        for place in (0, *work.pairs):
+            self._begin_chunk(work, place, parcel)
+        self._finish(work)
+
+    def _plan(self, checked: Checked, split: str) -> tuple[Tally, dict[int, Pairs]]:
+        """The pairs at each place behind the photos, and what counts the outputs."""
+        submission = checked.submission
+        pairs = plan_pairs(submission, self._evaluation.dataset.list_names(split))
+        tally = Tally(
+            submission.name,
+            photos=len(self._evaluation.dataset.photos),
+            pairs=sum(part.outputs for part in pairs.values()),
+            multiply_adds=checked.cost.multiply_adds,
+            on_progress=self._on_progress,
+        )
+        return tally, pairs
+
+    def _begin_chunk(self, work: Work, place: int, parcel: Parcel) -> None:
+        checked, pairs = work.checked, work.pairs.get(place)
+        assert checked is not None
+        submission = checked.submission
+        if self._shelf and (chunk := self._shelf.find(submission, pairs)):
+            self._count(work, place, chunk)
+            work.outcomes[place] = chunk
+            return
+        future = (
+            self._crew.submit(score_pairs, parcel, submission, pairs)
+            if pairs
+            else self._crew.submit(score_photos, parcel, submission, measures=True)
+        )
+        work.futures[place] = future
+        self._await(work, place, future)
+
+    def _take_chunk(self, work: Work, place: int, future: Future[Chunk]) -> None:
+        del work.futures[place]
+        outcome: Chunk | Exception | None
+        try:
+            outcome = future.result()
+        except CancelledError:
+            outcome = None
+        except SubmissionError as error:
+            outcome = Chunk(place, failure=describe_fault(error))
+        except Exception as fault:
+            outcome = fault
+        if isinstance(outcome, Chunk) and outcome.failure is None:
+            if self._shelf and work.checked:
+                self._shelf.keep(work.checked.submission, work.pairs.get(place), outcome)
+            self._count(work, place, outcome)
+        elif outcome is not None:
+            for other, later in [*work.futures.items()]:
+                if other > place:
+                    later.cancel()
+        work.outcomes[place] = outcome
+        self._finish(work)
+
+    def _count(self, work: Work, place: int, chunk: Chunk) -> None:
+        assert work.tally is not None
+        outputs = work.pairs[place].outputs if place else len(self._evaluation.dataset.photos)
+        work.tally.complete(place, outputs, chunk.spent_s)
+
+    def _finish(self, work: Work) -> None:
+        if len(work.outcomes) == 1 + len(work.pairs):
+            assert work.tally is not None
+            work.tally.end()
+            work.end = conclude(work, self._evaluation)
 
 
-def finish_scoring(begun: Begun, evaluation: Evaluation) -> Assessed:
+def conclude(work: Work, evaluation: Evaluation) -> Assessed:
     """The record of a submission; of several faults the first counts, in the order of the images."""
-    dataset, folder, model = evaluation.dataset, begun.chosen.folder, begun.model
-    futures: list[Future[Any]] = [begun.photos, *begun.pairs]
-    wait(futures)
-    model.tally.end()
-    submission = model.job.submission
-    if isinstance(model.fault, SubmissionError):
-        return fail(folder, model.fault, evaluation, submission)
-    photos, memory = begun.photos.result()
-    pairs, photos = keep_common([score for chunk in begun.pairs for score in chunk.result()]), keep_common(photos)
-    profiles, lower = describe_metrics(evaluation.metrics, (*pairs[:1], *photos[:1]))
-    quality = Quality(
-        dataset.name, dataset.note, dataset.sha256, begun.chosen.split, profiles, pairs, photos, lower_is_better=lower
-    )
-    record = make_record(submission, "ok", evaluation, quality=quality, memory=memory, cost=begun.cost)
-    if any(metric.is_bridged for metric in evaluation.metrics):
-        record = add_packages(record)
-    return Assessed(folder, record, begun.control_flow)
+    assert work.checked is not None
+    submission, folder = work.checked.submission, work.chosen.folder
+    chunks = []
+    for _, outcome in sorted(work.outcomes.items()):
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome is not None and outcome.failure is not None:
+            failed = fail(folder, outcome.failure, evaluation, submission)
+            return replace(failed, record=place_record(failed.record, [outcome]))
+        if outcome is not None:
+            chunks.append(outcome)
+    if len(chunks) < len(work.outcomes):
+        raise CancelledError(f"the work on {submission.name} was called off")
+    record = make_result(submission, work.chosen.split, evaluation, cost=work.checked.cost, chunks=chunks)
+    return Assessed(folder, record, work.checked.control_flow)
 
 
-def describe_metrics(
-    metrics: Sequence[BoundMetric], images: Sequence[ImageScore]
-) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The profile of each metric, of an extra one only where an image has it; of which ones of pyiqa less is better."""
-    kept = [m for m in metrics if not m.extra or any(m.chosen.name in image.values for image in images)]
-    lower = tuple(metric.chosen.name for metric in kept if metric.is_bridged and metric.chosen.lower_is_better)
-    return {metric.chosen.name: metric.chosen.profile for metric in kept}, lower
-
-
-def add_packages(record: Record) -> Record:
-    """The record with the versions of the packages behind the metrics of pyiqa."""
-    environment = record.environment
-    packages = environment.packages | find_versions(PACKAGES)
-    return msgspec.structs.replace(record, environment=msgspec.structs.replace(environment, packages=packages))
-
-
-def score_photos(model: Model) -> tuple[tuple[ImageScore, ...], Memory | None]:
-    """The values of the photos, which also show the peak of memory: the rule is about photos of this size."""
-    evaluation, job = model.job.evaluation, model.job
-    dataset = evaluation.dataset
-    if not dataset.photos:
-        return (), None
-    scores = []
-    with model.start(0) as process:
-        loaded_bytes = process.read_peak_bytes()
-        process.reset_peak()
-        for name in dataset.photos:
-            scores.append(score_image(name, job.draw(process, dataset.load_photo(name)), None, evaluation.metrics))
-            model.tally.count(0)
-        memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
-    return tuple(scores), memory
-
-
-def score_pairs(model: Model, place: int, names: Sequence[str]) -> tuple[ImageScore, ...]:
-    """The values of some pairs. The outputs for the very first ones have to be those of a second pass."""
-    evaluation, job = model.job.evaluation, model.job
-    scores, first = [], dict[str, np.ndarray]()
-    sample = count_sample(job.submission, len(names)) if place == 1 else 0
-    with model.start(place, threads=1) as process:
-        for name in names:
-            pair = evaluation.dataset.load_pair(name)
-            outputs = job.draw(process, pair.source)
-            scores.append(score_image(name, outputs, pair.target, evaluation.metrics))
-            if len(first) < sample:
-                first[name] = outputs[0]
-            model.tally.count(place)
-    if first:
-        with model.start(place, threads=1) as process:
-            for name, output in first.items():
-                again = job.enhance(process, evaluation.dataset.load_pair(name).source)
-                check_agreement(again, output, "a second pass")
-                model.tally.count(place)
-    return tuple(scores)
+def plan_pairs(submission: Submission, names: Sequence[str]) -> dict[int, Pairs]:
+    """The pairs at each place behind the photos; the very first ones are enhanced a second time."""
+    starts = enumerate(range(0, len(names), CHUNK), start=1)
+    parts = {place: tuple(names[start : start + CHUNK]) for place, start in starts}
+    return {
+        place: Pairs(place, part, count_sample(submission, len(part)) if place == 1 else 0)
+        for place, part in parts.items()
+    }
 
 
 def count_sample(submission: Submission, pairs: int) -> int:
@@ -248,41 +235,8 @@ def count_sample(submission: Submission, pairs: int) -> int:
 
 
 def fail(
-    folder: SubmissionFolder, error: SubmissionError, evaluation: Evaluation, submission: Submission | None = None
+    folder: SubmissionFolder, failure: Failure, evaluation: Evaluation, submission: Submission | None = None
 ) -> Assessed:
     """The record of a submission that has no result."""
     known = submission or describe_submission(folder, sha256="", layout=folder.manifest.layout or "")
-    failure = Failure(error.stage, error.kind, str(error))
-    return Assessed(folder, make_record(known, judge_failure(folder, error), evaluation, failure=failure))
-
-
-def make_record(
-    submission: Submission,
-    status: Status,
-    evaluation: Evaluation,
-    *,
-    quality: Quality | None = None,
-    memory: Memory | None = None,
-    cost: Cost | None = None,
-    failure: Failure | None = None,
-) -> Record:
-    """A record made here and now."""
-    return Record(
-        FORMAT_VERSION,
-        evaluation.challenge.name,
-        submission,
-        status,
-        describe_environment(),
-        quality=quality,
-        memory=memory,
-        cost=cost,
-        failure=failure,
-        isolation=evaluation.isolation,
-    )
-
-
-def judge_failure(folder: SubmissionFolder, error: SubmissionError) -> Status:
-    """Whether a failure is a broken limit, missing weights, or something that went wrong."""
-    if error.kind == "missing" and folder.manifest.weights:
-        return "unavailable"
-    return "disqualified" if error.kind in ("out_of_memory", "too_large") else "failed"
+    return Assessed(folder, make_record(known, judge_failure(folder, failure), evaluation, failure=failure))

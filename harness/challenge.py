@@ -15,6 +15,7 @@ from harness.metrics.profiles import find_preparation
 from harness.scoring import check_formula, suggest_name
 
 FOLDER = Path(__file__).parent / "challenges"
+DEFAULT_CHALLENGE = "pirm2018b"
 COSTS = ("parameters", "multiply_adds", "model_bytes", "peak_bytes")
 """What a submission costs beside time, as formulas call it; `baseline_` before it stands for the baseline's."""
 
@@ -33,6 +34,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Baseline(_Part, frozen=True):
     """The model that speed is measured against; `rows` are its names in tables of published columns.
 
+    model: a path from the challenge's file; srcnn.onnx, where no such file is there, is the package's.
     parameters, multiply_adds: its cost, where a formula compares with it.
     """
 
@@ -267,7 +269,9 @@ def _find_file(name_or_path: str | Path) -> Path:
 def _resolve_path(folder: Path, value: Any) -> Path:
     if not isinstance(value, str):
         raise ValueError(f"expected a path, got {type(value).__name__}")
-    return (folder / value).resolve()
+    own, packaged = (folder / value).resolve(), FOLDER / value
+    is_packaged = Path(value).name == value and packaged.is_file()
+    return packaged if is_packaged and not own.exists() else own
 
 
 def _check_formulas(path: Path, challenge: Challenge) -> None:

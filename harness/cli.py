@@ -19,6 +19,7 @@ from harness.commands.images import fit_mos_pairs, metric
 from harness.commands.reports import export, leaderboard, score, tables
 from harness.commands.run import run
 from harness.commands.telling import say_error
+from harness.commands.templates import new_challenge, new_submission, schema
 from harness.errors import HarnessError
 from harness.files import remove_scratch
 from harness.run_report import RunReport
@@ -38,6 +39,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "codabench": codabench,
     "fetch": fetch,
     "list": list_known,
+    "new-submission": new_submission,
+    "new-challenge": new_challenge,
+    "schema": schema,
 }
 """In the order of the help."""
 FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -8,16 +8,22 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from harness.records import Environment
 
-PACKAGES = ("numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
-"""Those whose version can change a digit or a time."""
+PACKAGE = "efficient-enhancement-harness"
+PACKAGES = (PACKAGE, "numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
+"""Those whose version can change a digit or a time; an installed harness has no commit, but a version."""
 CHECKOUT = Path(__file__).parent.parent
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def describe_environment() -> Environment:
-    """The state of this machine and of the package's checkout, now."""
+def describe_environment(packages: Sequence[str] = (), host: str = "") -> Environment:
+    """The state of this machine and of the package's checkout, now.
+
+    packages: those to name beside the usual ones. host: the machine's name, where it is to be told.
+    """
     commit = run_git("rev-parse", "HEAD")
     return Environment(
         started_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -27,13 +33,24 @@ def describe_environment() -> Environment:
         cpu_count=count_cpus(),
         os=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        packages=find_versions(),
+        packages=find_versions([*PACKAGES, *packages]),
+        host=host,
     )
+
+
+def is_same_machine(one: Environment, other: Environment) -> bool:
+    """Whether both name one host, with one kind of processor and system."""
+    return all(getattr(one, name) == getattr(other, name) for name in ("host", "cpu_model", "cpu_count", "os"))
 
 
 def count_cpus() -> int:
     """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_cores() -> int:
+    """Physical cores, as far as this process may use them."""
+    return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
 
 
 def read_cpu_model() -> str:

@@ -1,4 +1,4 @@
-"""Who does the work of the first pass: threads, each of which drives a model's process.
+"""Who does the work: threads here, each of which drives a model's process, or the workers of a cluster.
 
 The work itself is done outside Python's lock: by the models in processes of their own, and by compiled metrics.
 """
@@ -7,13 +7,71 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import psutil
 
+from harness.environment import describe_environment
+from harness.files import make_scratch
+from harness.job import Evaluation, Parcel
+from harness.records import Environment
+
 NAME = "first-pass"
 POLL_S = 0.02
+
+T = TypeVar("T")
+
+
+class Crew(Protocol):
+    """Does tasks: functions of a parcel and plain values. scratch: a folder for what outlasts a task here."""
+
+    scratch: Path
+
+    @property
+    def most_tasks(self) -> int:
+        """So many tasks are worth having out; each costs memory where it waits."""
+
+    def submit(self, task: Callable[..., T], parcel: Parcel, *arguments: Any, measures: bool = False) -> Future[T]:
+        """Do a task as soon as there is room for it. measures: where memory is measured."""
+
+    def run_quietly(self, task: Callable[..., T], parcel: Parcel, *arguments: Any) -> T:
+        """Do a task where time is measured, beside no other one, and wait for its end."""
+
+    def describe_place(self) -> Environment:
+        """What of the place of the work a result depends on."""
+
+
+class LocalCrew:
+    """Threads of this process. What needs a quiet machine runs in the thread that asks for it."""
+
+    most_tasks = 4096
+
+    def __init__(self, pool: Executor, scratch: Path) -> None:
+        self.scratch = scratch
+        self._pool = pool
+
+    def submit(self, task: Callable[..., T], parcel: Parcel, *arguments: Any, measures: bool = False) -> Future[T]:  # noqa: ARG002
+        return self._pool.submit(task, parcel, *arguments)
+
+    def run_quietly(self, task: Callable[..., T], parcel: Parcel, *arguments: Any) -> T:
+        return task(parcel, *arguments)
+
+    def describe_place(self) -> Environment:
+        return describe_environment()
+
+
+OpenCrew = Callable[[Evaluation], contextlib.AbstractContextManager[Crew]]
+"""Gets a crew ready for an evaluation, for the length of a block."""
+
+
+@contextlib.contextmanager
+def open_crew(evaluation: Evaluation) -> Iterator[Crew]:
+    """As many threads here as the evaluation has workers."""
+    with make_scratch() as scratch, open_executor(evaluation.workers) as pool:
+        yield LocalCrew(pool, Path(scratch))
 
 
 @contextlib.contextmanager

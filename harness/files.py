@@ -36,6 +36,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that is not there yet. Raises FileExistsError where it is, and OSError; nothing is then changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(exist_ok=False)  # holds the name
+    try:
+        write_atomically(path, content)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def write_named(path: Path, content: bytes, *, table: Path | None = None, option: str = "--out") -> None:
     """Write the file that a user named with an option: it replaces a file, but no link, no device, not the table read.
 

@@ -19,6 +19,7 @@ ONLY_SHOWS = (
     *("render", "published", "boards.py", "sensitivity.py", "cli.py", "commands", "codabench"),
     *("api.py", "export.py", "additions.py", "agreement.py", "peers.py"),
     *("findings.py", "gate.py", "regression.py", "tolerances.py", "gallery.py", "showcase.py", "contact_sheet.py"),
+    *("schema.py", "template.py", "outcome.py"),
 )
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}

@@ -13,12 +13,12 @@ from harness.assets import AssetStore, open_store
 from harness.boards import average_quality
 from harness.challenge import Challenge, Phase
 from harness.errors import RecordError, RegressionError, SubmissionError, UsageError
-from harness.evaluate import Draft, enhance_pictures
-from harness.executor import open_executor
-from harness.files import make_scratch, write_named
+from harness.evaluate import Draft, prepare_expected, start_series
+from harness.executor import Crew, open_crew
+from harness.files import write_named
 from harness.findings import CHECK, REPORTS, Findings, Verdict
 from harness.job import Evaluation
-from harness.progress import Progress
+from harness.progress import Progress, Step
 from harness.records import Record, Timing
 from harness.regression import (
     Comparison,
@@ -34,9 +34,8 @@ from harness.render.verdicts import render_junit, render_summary
 from harness.reporting import check_leaderboard, check_tables
 from harness.session import add_metrics
 from harness.submission import SubmissionFolder
-from harness.timing import TimingPlan
 from harness.tolerances import Tolerances
-from harness.turns import lay_aside, take_turns
+from harness.turns import take_turns
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
@@ -81,15 +80,15 @@ def check_submissions(
     for verdict in describe_left(missing):
         on_verdict(verdict)
     gate = replace(gate, evaluation=evaluation)
-    with open_executor(evaluation.workers) as executor:
-        for assessed in assess(chosen, evaluation, executor=executor, on_progress=on_progress):
+    with open_crew(evaluation) as crew:
+        for assessed in assess(chosen, evaluation, crew=crew, on_progress=on_progress):
             measured = Measured(assessed.folder, stored[assessed.folder.name], assessed.record)
             verdict = judge_quality(measured, gate)
             on_verdict(verdict)
             if verdict.figures:
                 compared.append(measured)
-    if gate.evaluation.plan is not None:
-        check_speeds(compared, gate, gate.evaluation.plan, on_progress=on_progress, on_verdict=on_verdict)
+        if gate.evaluation.plan is not None:
+            check_speeds(compared, gate, crew, on_progress=on_progress, on_verdict=on_verdict)
 
 
 def describe_left(missing: Mapping[str, str]) -> Iterator[Verdict]:
@@ -117,6 +116,8 @@ def find_record(folder: SubmissionFolder, gate: Gate) -> tuple[Record, str] | Ve
 def judge_quality(measured: Measured, gate: Gate) -> Verdict:
     """Whether a record follows from the model, as far as quality goes."""
     name, after = measured.folder.name, measured.after
+    if after.failure is not None and after.failure.kind == "not_installed":
+        return Verdict(name, "not compared", f"{name}: not compared, {after.failure.message}")
     if after.status == "unavailable":
         return Verdict(name, "not compared", f"{name}: not compared, its weights are not available here.")
     if after.failure is not None:
@@ -178,37 +179,39 @@ def describe_all(comparisons: Sequence[Comparison], verb: str = "got worse") -> 
 
 
 def check_speeds(
-    compared: Sequence[Measured], gate: Gate, plan: TimingPlan, *, on_progress: Progress, on_verdict: OnVerdict
+    compared: Sequence[Measured], gate: Gate, crew: Crew, *, on_progress: Progress, on_verdict: OnVerdict
 ) -> None:
     """Time all submissions in turn, as a run does, and judge each by the interval of its speed-up."""
     evaluation, waiting, stored = gate.evaluation, [], dict[str, Timing]()
-    with make_scratch() as scratch:
-        for measured in compared:
-            folder, timing = measured.folder, measured.before.timing
-            obstacle = find_obstacle(timing, evaluation.challenge, plan)
-            if timing is None or obstacle:
-                on_verdict(Verdict(folder.name, "not compared", f"{folder.name}: speed not compared, {obstacle}"))
-                continue
-            try:
-                expected = enhance_pictures(folder, measured.after, evaluation, on_progress=on_progress)
-            except SubmissionError as error:
-                on_verdict(Verdict(folder.name, "failed", f"{folder.name}: {error}", error.exit_code))
-                continue
-            stored[folder.name] = timing
-            waiting.append(lay_aside(Draft(folder, measured.after, expected), evaluation, Path(scratch)))
-        for turn in take_turns(waiting, on_progress=on_progress):
-            name = turn.draft.folder.name
-            if turn.disturbed is not None:
-                on_verdict(Verdict(name, "failed", f"{name}: {turn.disturbed}", turn.disturbed.exit_code))
-            elif turn.finished:
-                on_verdict(judge_speed(turn.record, stored[name], gate))
+    for measured in compared:
+        folder, timing = measured.folder, measured.before.timing
+        obstacle = find_obstacle(timing, evaluation)
+        if timing is None or obstacle:
+            on_verdict(Verdict(folder.name, "not compared", f"{folder.name}: speed not compared, {obstacle}"))
+            continue
+        on_progress(Step("expected outputs", submission=folder.name))
+        try:
+            prepare_expected(folder, measured.after, evaluation, crew)
+        except SubmissionError as error:
+            on_verdict(Verdict(folder.name, "failed", f"{folder.name}: {error}", error.exit_code))
+            continue
+        stored[folder.name] = timing
+        draft = Draft(folder, measured.after)
+        waiting.append((draft, start_series(draft, evaluation, crew)))
+    for turn in take_turns(waiting, on_progress=on_progress):
+        name = turn.draft.folder.name
+        if turn.disturbed is not None:
+            on_verdict(Verdict(name, "failed", f"{name}: {turn.disturbed}", turn.disturbed.exit_code))
+        elif turn.finished:
+            on_verdict(judge_speed(turn.record, stored[name], gate))
 
 
-def find_obstacle(timing: Timing | None, challenge: Challenge, plan: TimingPlan) -> str:
+def find_obstacle(timing: Timing | None, evaluation: Evaluation) -> str:
     """Why the speed-up on record says nothing of the one measured here; "" where it does."""
-    if timing is None:
+    plan = evaluation.plan
+    if timing is None or plan is None:
         return "its record has no times."
-    if timing.baseline != challenge.baseline.model.stem:
+    if timing.baseline != evaluation.challenge.baseline.model.stem:
         return f"its record is timed against {timing.baseline}; run it again."
     if timing.device != plan.device:
         return f"its record is timed on {timing.device}."

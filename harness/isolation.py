@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -21,9 +22,9 @@ from typing import Self, TypeVar
 import msgspec
 import numpy as np
 
-from harness import files, protocol
+from harness import files, formats, protocol
 from harness.errors import HarnessError, ModelError
-from harness.launch import open_model, send_descriptor, start_worker
+from harness.launch import open_files, send_descriptors, start_worker
 from harness.signals import hold_signals
 from harness.watchdog import POLL_S, Watchdog, kill_group
 
@@ -42,7 +43,7 @@ UNSEEN_NS = 50_000_000
 
 NEEDED_FOR_CODE = ("Landlock", "seccomp")
 
-R = TypeVar("R", protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
+R = TypeVar("R", protocol.Converted, protocol.Inspected, protocol.Counted, protocol.Done, protocol.Ran)
 
 
 class ModelProcess:
@@ -79,15 +80,22 @@ class ModelProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def convert(self, path: Path, *, runtime: str, deadline_s: float) -> bytes:
+        """The model as an ONNX file."""
+        request, files = protocol.Convert(runtime), formats.list_files(path, runtime)
+        converted = self._ask(request, protocol.Converted, stage="load", deadline_s=deadline_s, files=files)
+        return self._receive_bytes(min(converted.size_bytes, protocol.MAX_CONVERTED_BYTES), stage="load")
+
     def inspect(self, path: Path, *, runtime: str, deadline_s: float) -> protocol.Inspected:
         """What the model's file declares."""
         self._check_code(runtime)
-        request = protocol.Inspect(runtime)
-        return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s, file=path)
+        request, files = protocol.Inspect(runtime), formats.list_files(path, runtime)
+        return self._ask(request, protocol.Inspected, stage="load", deadline_s=deadline_s, files=files)
 
     def count(self, path: Path, request: protocol.Count, *, deadline_s: float) -> int | None:
         """The model's multiply-adds at one size; None where they are not known."""
-        return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s, file=path).multiply_adds
+        files = formats.list_files(path, request.runtime)
+        return self._ask(request, protocol.Counted, stage="count", deadline_s=deadline_s, files=files).multiply_adds
 
     def load(
         self,
@@ -101,8 +109,8 @@ class ModelProcess:
     ) -> int:
         """Load the model; how long that took, in ns."""
         self._check_code(runtime)
-        request = protocol.Load(runtime, threads, device, seed)
-        return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s, file=path).wall_ns
+        request, files = protocol.Load(runtime, threads, device, seed), formats.list_files(path, runtime)
+        return self._ask(request, protocol.Done, stage="load", deadline_s=deadline_s, files=files).wall_ns
 
     def put(self, source: np.ndarray) -> None:
         """Hand over the input of the coming runs, a float32 array in the model's own layout."""
@@ -132,12 +140,11 @@ class ModelProcess:
         if ran.dtype != "float32":
             raise ModelError(f"its output is {ran.dtype}; it must be float32.", stage="output", kind="wrong_type")
         self._ask(protocol.Fetch(), protocol.Done, stage="output", deadline_s=START_DEADLINE_S)
-        with self._watchdog.deadline(START_DEADLINE_S):
-            try:
-                payload = self._connection.recv_bytes(4 * math.prod(ran.shape))
-                return np.frombuffer(payload, np.float32).reshape(ran.shape)
-            except (EOFError, OSError, ValueError):
-                raise self._describe_end("output") from None
+        payload = self._receive_bytes(4 * math.prod(ran.shape), stage="output")
+        try:
+            return np.frombuffer(payload, np.float32).reshape(ran.shape)
+        except ValueError:
+            raise self._describe_end("output") from None
 
     def read_peak_bytes(self) -> int:
         """Peak resident memory of the child since its start or the last `reset_peak`."""
@@ -166,7 +173,7 @@ class ModelProcess:
 
     def _check_code(self, runtime: str) -> None:
         """Raise ModelError for a program that may not run, or for which the isolation is too weak."""
-        self._holds_code = runtime in protocol.CODE
+        self._holds_code = runtime in formats.CODE
         if not self._holds_code:
             return
         if not self.allow_code:
@@ -193,17 +200,17 @@ class ModelProcess:
         stage: str,
         deadline_s: float,
         payload: bytes | None = None,
-        file: Path | None = None,
+        files: Sequence[Path] = (),
     ) -> R:
         with contextlib.ExitStack() as stack:
-            descriptor = None if file is None else stack.enter_context(open_model(file))
+            descriptors = stack.enter_context(open_files(files))
             stack.enter_context(self._watchdog.deadline(deadline_s))
             try:
                 self._connection.send_bytes(msgspec.json.encode(request))
                 if payload is not None:
                     self._connection.send_bytes(payload)
-                if descriptor is not None:
-                    send_descriptor(self._connection, descriptor)
+                if descriptors:
+                    send_descriptors(self._connection, descriptors)
                 reply = self._receive()
             except (EOFError, OSError, msgspec.DecodeError):
                 raise self._describe_end(stage) from None
@@ -213,7 +220,9 @@ class ModelProcess:
         if isinstance(reply, protocol.Failed):
             if reply.kind == "out_of_memory":
                 raise self._describe_end(stage, "out_of_memory")
-            raise ModelError(describe_failure(stage, reply.message, file), stage=stage, kind=reply.kind)
+            raise ModelError(
+                describe_failure(stage, reply.message, files[0] if files else None), stage=stage, kind=reply.kind
+            )
         if not isinstance(reply, kind):
             raise HarnessError(f"the worker answered {type(reply).__name__} to {type(request).__name__}.")
         return reply
@@ -222,6 +231,14 @@ class ModelProcess:
         message = self._connection.recv_bytes(protocol.MAX_MESSAGE_BYTES)
         reply: protocol.Reply = msgspec.json.decode(message, type=protocol.Reply)
         return reply
+
+    def _receive_bytes(self, most_bytes: int, *, stage: str) -> bytes:
+        """What follows a reply: at most so many bytes."""
+        with self._watchdog.deadline(START_DEADLINE_S):
+            try:
+                return self._connection.recv_bytes(most_bytes)
+            except (EOFError, OSError, ValueError):
+                raise self._describe_end(stage) from None
 
     def _greet(self) -> dict[str, str]:
         """The layers of isolation that the child has put on, as it says itself before it reads anything."""

@@ -1,4 +1,4 @@
-"""What the evaluation of several submissions has in common, and one submission's model in it."""
+"""What the evaluation of several submissions has in common, one submission's model in it, and both for a task."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,13 @@ import numpy as np
 
 from harness import enhancement
 from harness.challenge import Challenge
+from harness.conversion import prepare_model
 from harness.dataset import Dataset
 from harness.isolation import ModelProcess
 from harness.protocol import Device
 from harness.quality import BoundMetric
-from harness.records import Submission
+from harness.records import Environment, Submission
+from harness.submission import SubmissionFolder
 from harness.timing import RunLimits, TimingPlan
 
 
@@ -63,10 +65,11 @@ class Job:
         """A fresh process with the model loaded, by default with the evaluation's threads."""
         evaluation, submission = self.evaluation, self.submission
         limits = evaluation.limits
+        path, runtime = prepare_model(self.path, submission.runtime)
         with ModelProcess(memory_limit_bytes=limits.memory_bytes, allow_code=limits.allow_code) as process:
             process.load(
-                self.path,
-                runtime=submission.runtime,
+                path,
+                runtime=runtime,
                 threads=threads or evaluation.threads,
                 device=evaluation.device,
                 seed=submission.seed,
@@ -87,3 +90,30 @@ class Job:
     def draw(self, process: ModelProcess, image: np.ndarray) -> list[np.ndarray]:
         """As many outputs for one image as the submission declares."""
         return [self.enhance(process, image) for _ in range(self.submission.draws)]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A submission as it lies where a task works on it, with the evaluation as it is set up there.
+
+    scratch: a folder there for what later tasks on this submission need. environment: that of the machine, where it is
+    not the one that the command was given on.
+    """
+
+    folder: SubmissionFolder
+    evaluation: Evaluation
+    scratch: Path
+    environment: Environment | None = None
+
+    @contextmanager
+    def start(self, submission: Submission, place: int, threads: int | None = None) -> Iterator[ModelProcess]:  # noqa: ARG002
+        """A fresh process with the model loaded, for the work at this place (of the first pass)."""
+        with self.get_job(submission).start(threads) as process:
+            yield process
+
+    def count(self, place: int) -> None:
+        """One output more at this place; nobody looks on."""
+
+    def get_job(self, submission: Submission) -> Job:
+        """The submission's model here."""
+        return Job(self.folder.model_path, submission, self.evaluation)

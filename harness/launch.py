@@ -6,7 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -15,8 +15,15 @@ from harness.errors import ModelError
 
 
 @contextlib.contextmanager
-def open_model(path: Path) -> Iterator[int]:
-    """A descriptor of the model's file for the child; nothing of it is read here. Raises ModelError."""
+def open_files(paths: Sequence[Path]) -> Iterator[list[int]]:
+    """Descriptors of a model's files for the child; nothing of them is read here. Raises ModelError."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(open_file(path)) for path in paths]
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[int]:
+    """A descriptor of one of them."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -31,11 +38,11 @@ def open_model(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
-def send_descriptor(connection: Connection, descriptor: int) -> None:
-    """Give the child an open file: no path has to be opened to it, and what lies under the path later cannot matter."""
+def send_descriptors(connection: Connection, descriptors: Sequence[int]) -> None:
+    """Give the child open files: no path has to be opened to it, and what lies under the path later cannot matter."""
     channel = socket.socket(fileno=connection.fileno())
     try:
-        socket.send_fds(channel, [b"f"], [descriptor])
+        socket.send_fds(channel, [b"f"], descriptors)
     finally:
         channel.detach()  # the connection goes on to own it
 

@@ -44,6 +44,7 @@ class Tally:
     ) -> None:
         self._submission, self._multiply_adds, self._on_progress = submission, multiply_adds, on_progress
         self._totals, self._done, self._spent_s = (photos, pairs), [0, 0], [0.0, 0.0]
+        self._counts: dict[int, int] = {}
         self._since_s: dict[int, float] = {}
         self._counting = threading.Lock()
 
@@ -62,9 +63,20 @@ class Tally:
         with self._counting:
             kind, now_s = min(place, 1), time.monotonic()
             self._done[kind] += 1
+            self._counts[place] = self._counts.get(place, 0) + 1
             self._spent_s[kind] += now_s - self._since_s[place]
             self._since_s[place] = now_s
             self._tell("running")
+
+    def complete(self, place: int, outputs: int, spent_s: float) -> None:
+        """All outputs of this place are there, in so many seconds of one worker that nobody could look at."""
+        with self._counting:
+            missing = outputs - self._counts.get(place, 0)
+            if missing > 0:
+                self._done[min(place, 1)] += missing
+                self._counts[place] = outputs
+                self._spent_s[min(place, 1)] += spent_s
+                self._tell("running")
 
     def end(self) -> None:
         """Nothing more comes: the values are there, or a fault."""

@@ -7,22 +7,26 @@ import msgspec
 Layout = Literal["NHWC", "NCHW"]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Device = Literal["cpu", "cuda"]
-CODE = ("torchscript", "pt2")
-"""Runtimes whose models are programs: they run only where the user says so, and only confined."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag=str.lower, forbid_unknown_fields=True):
     pass
 
 
+class Convert(_Message, frozen=True):
+    """Turn the model into an ONNX file. Its open files follow, as descriptors."""
+
+    runtime: str
+
+
 class Inspect(_Message, frozen=True):
-    """Read the model's graph without running it. The open file follows, as a descriptor."""
+    """Read the model's graph without running it. Its open files follow, as descriptors."""
 
     runtime: str
 
 
 class Count(_Message, frozen=True):
-    """Count the multiply-adds for one image of this size. The open file follows, as a descriptor."""
+    """Count the multiply-adds for one image of this size. The model's open files follow, as descriptors."""
 
     runtime: str
     layout: Layout
@@ -31,7 +35,7 @@ class Count(_Message, frozen=True):
 
 
 class Load(_Message, frozen=True):
-    """Make the model ready to run. The open file follows, as a descriptor.
+    """Make the model ready to run. Its open files follow, as descriptors.
 
     With a seed, random numbers start anew from it in every run.
     """
@@ -75,6 +79,12 @@ class Inspected(_Message, frozen=True):
     control_flow: tuple[str, ...] = ()
 
 
+class Converted(_Message, frozen=True):
+    """The model as an ONNX file, which follows as so many bytes."""
+
+    size_bytes: int
+
+
 class Counted(_Message, frozen=True):
     """Multiply-adds, or None when an operator or a shape is not known to the counter."""
 
@@ -109,8 +119,11 @@ class Failed(_Message, frozen=True):
     message: str
 
 
-Request = Inspect | Count | Load | Put | Run | Fetch
-Reply = Confined | Inspected | Counted | Done | Ran | Failed
+Request = Convert | Inspect | Count | Load | Put | Run | Fetch
+Reply = Confined | Converted | Inspected | Counted | Done | Ran | Failed
+
+MAX_CONVERTED_BYTES = 200_000_000
+"""Of the ONNX file that a conversion gives: twice what a submitted file may have."""
 
 MAX_MESSAGE_BYTES = 1 << 20
 """No message is near this; arrays travel as bytes of a length both sides know."""

@@ -55,7 +55,8 @@ class Quality(_Stored, frozen=True, omit_defaults=True):
     """Values of a split's pairs, and of the dataset's photos for metrics that need no target.
 
     profiles: by which convention each metric was computed, by its name. lower_is_better: of which metrics of other
-    libraries less is better, since a report must not need these to know.
+    libraries less is better, since a report must not need these to know. hosts: the workers of a cluster on which, by
+    name; none where it was the machine of the command.
     """
 
     dataset: str
@@ -66,6 +67,7 @@ class Quality(_Stored, frozen=True, omit_defaults=True):
     pairs: Annotated[tuple[ImageScore, ...], msgspec.Meta(min_length=1)]
     photos: tuple[ImageScore, ...]
     lower_is_better: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for images in (self.pairs, self.photos):
@@ -121,7 +123,7 @@ class Memory(_Stored, frozen=True):
 
 
 class Cost(_Stored, frozen=True):
-    """Static cost; multiply_adds at the timed size (None: an operator is not known to the counter)."""
+    """Static cost; multiply_adds at the size that the challenge names (None: some operator is not known)."""
 
     model_bytes: Count
     parameters: Count
@@ -157,8 +159,12 @@ class Audit(_Stored, frozen=True):
     control_flow: tuple[str, ...]
 
 
-class Environment(_Stored, frozen=True):
-    """Where and with what a record was made."""
+class Environment(_Stored, frozen=True, omit_defaults=True):
+    """Where and with what a record was made.
+
+    host: the name of the machine, where it is a worker of a cluster; that of the times and the memory, where there are
+    any.
+    """
 
     started_utc: str
     git_commit: str
@@ -168,6 +174,7 @@ class Environment(_Stored, frozen=True):
     os: str
     python: str
     packages: dict[str, str]
+    host: str = ""
 
 
 class Failure(_Stored, frozen=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.boards import Board
     from harness.errors import HarnessError
-    from harness.turns import Outcome
+    from harness.outcome import Outcome
 
 
 @dataclass

@@ -11,14 +11,19 @@ from typing import BinaryIO, Protocol
 import msgspec
 import numpy as np
 
-from harness import protocol
+from harness import formats, protocol
 from harness.confinement import confine_further
 
 SHORT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "not enough memory", "can't allocate memory")
 """What runtimes say where the backstop refuses them memory."""
 
-RUNTIMES = {"onnx": "onnx", "torchscript": "torch", "pt2": "torch"}
-"""The module of `runtimes` that knows this kind of model."""
+MOST_FILES = 2
+"""Of one model."""
+Files = list[BinaryIO]
+
+
+class MissingError(Exception):
+    """A format's package is not installed."""
 
 
 def serve(connection: Connection) -> None:
@@ -36,34 +41,39 @@ def serve(connection: Connection) -> None:
         if isinstance(request, protocol.Fetch) and isinstance(reply, protocol.Done):
             # sent as it lies: a copy would count in the model's peak of memory
             connection.send_bytes(np.ascontiguousarray(session.output).reshape(-1).view(np.uint8).data)
+        elif isinstance(reply, protocol.Converted):
+            connection.send_bytes(session.converted)
 
 
-def receive_payload(connection: Connection, request: protocol.Request) -> bytes | BinaryIO:
-    """What follows a request: an array's bytes, or an open file."""
+def receive_payload(connection: Connection, request: protocol.Request) -> bytes | Files:
+    """What follows a request: an array's bytes, or open files."""
     if isinstance(request, protocol.Put):
         return connection.recv_bytes()
-    if not isinstance(request, protocol.Inspect | protocol.Count | protocol.Load):
+    if not isinstance(request, protocol.Convert | protocol.Inspect | protocol.Count | protocol.Load):
         return b""
     channel = socket.socket(fileno=connection.fileno())
     try:
-        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, MOST_FILES)
     finally:
         channel.detach()  # the connection goes on to own it
-    return os.fdopen(descriptors[0], "rb")
+    return [os.fdopen(descriptor, "rb") for descriptor in descriptors]
 
 
-def read_content(payload: bytes | BinaryIO) -> bytes:
-    """All of a file, in one piece of memory."""
-    if isinstance(payload, bytes):
-        return payload
-    with payload:
-        return payload.read()
+def read_files(files: Files) -> list[bytes]:
+    """All of each file, in one piece of memory."""
+    contents = []
+    for file in files:
+        with file:
+            contents.append(file.read())
+    return contents
 
 
-def answer(session: "Session", request: protocol.Request, payload: bytes | BinaryIO) -> protocol.Reply:
+def answer(session: "Session", request: protocol.Request, payload: bytes | Files) -> protocol.Reply:
     """Carry out one request; an exception becomes a `Failed` reply of one line."""
     try:
         return session.handle(request, payload)
+    except MissingError as error:
+        return protocol.Failed("not_installed", str(error))
     except MemoryError as error:
         return protocol.Failed("out_of_memory", first_line(error))
     except Exception as error:  # whatever a model throws is the model's failure
@@ -92,40 +102,60 @@ class Session:
     def __init__(self) -> None:
         self.model: Model | None = None
         self.output = np.empty(0, np.float32)
+        self.converted = b""
 
-    def handle(self, request: protocol.Request, payload: bytes | BinaryIO) -> protocol.Reply:
+    def handle(self, request: protocol.Request, payload: bytes | Files) -> protocol.Reply:
+        if isinstance(payload, list):
+            return self.handle_files(request, read_files(payload))
         match request:
-            case protocol.Inspect():
-                return self.inspect(request, read_content(payload))
-            case protocol.Count():
-                return self.count(request, read_content(payload))
-            case protocol.Load():
-                return self.load(request, read_content(payload))
             case protocol.Put():
-                self.get_model().place(np.frombuffer(read_content(payload), np.float32).reshape(request.shape))
+                self.get_model().place(np.frombuffer(payload, np.float32).reshape(request.shape))
                 return protocol.Done()
             case protocol.Run():
                 return self.run()
             case protocol.Fetch():
                 return protocol.Done()
+        raise TypeError(f"{type(request).__name__} needs files")
 
-    def inspect(self, request: protocol.Inspect, content: bytes) -> protocol.Inspected:
+    def handle_files(self, request: protocol.Request, files: list[bytes]) -> protocol.Reply:
+        match request:
+            case protocol.Convert():
+                return self.convert(request, files)
+            case protocol.Inspect():
+                return self.inspect(request, files)
+            case protocol.Count():
+                return self.count(request, files)
+            case protocol.Load():
+                return self.load(request, files)
+        raise TypeError(f"no files belong to {type(request).__name__}")
+
+    def convert(self, request: protocol.Convert, files: list[bytes]) -> protocol.Converted:
         runtime = prepare_runtime(request.runtime)
-        inspected: protocol.Inspected = runtime.inspect_model(content, kind=request.runtime)
+        self.converted = runtime.convert_model(*files)
+        if len(self.converted) > protocol.MAX_CONVERTED_BYTES:
+            raise ValueError(
+                f"it becomes an ONNX file of {len(self.converted) / 1e6:.0f} MB, "
+                f"{protocol.MAX_CONVERTED_BYTES / 1e6:.0f} MB are allowed; submit a smaller model"
+            )
+        return protocol.Converted(len(self.converted))
+
+    def inspect(self, request: protocol.Inspect, files: list[bytes]) -> protocol.Inspected:
+        runtime = prepare_runtime(request.runtime)
+        inspected: protocol.Inspected = runtime.inspect_model(*files, kind=request.runtime)
         return inspected
 
-    def count(self, request: protocol.Count, content: bytes) -> protocol.Counted:
+    def count(self, request: protocol.Count, files: list[bytes]) -> protocol.Counted:
         runtime = prepare_runtime(request.runtime)
         multiply_adds = runtime.count_multiply_adds(
-            content, layout=request.layout, width_px=request.width_px, height_px=request.height_px
+            *files, layout=request.layout, width_px=request.width_px, height_px=request.height_px
         )
         return protocol.Counted(multiply_adds)
 
-    def load(self, request: protocol.Load, content: bytes) -> protocol.Done:
+    def load(self, request: protocol.Load, files: list[bytes]) -> protocol.Done:
         runtime = prepare_runtime(request.runtime)
         start_ns = time.perf_counter_ns()
         self.model = runtime.load_model(
-            content, kind=request.runtime, threads=request.threads, device=request.device, seed=request.seed
+            *files, kind=request.runtime, threads=request.threads, device=request.device, seed=request.seed
         )
         return protocol.Done(time.perf_counter_ns() - start_ns)
 
@@ -146,11 +176,9 @@ class Session:
 
 def prepare_runtime(name: str) -> ModuleType:
     """The module for this kind of model; from here on the process is confined to what a model may do."""
-    if name not in RUNTIMES:
-        raise ValueError(f"unknown runtime {name!r}")
     try:
-        runtime = importlib.import_module(f"harness.runtimes.{RUNTIMES[name]}")
+        runtime = importlib.import_module(f"harness.runtimes.{formats.find_format(name).module}")
     except ModuleNotFoundError as error:
-        raise ValueError(f"the runtime {name!r} needs {error.name}; pip install it") from None
+        raise MissingError(formats.describe_missing(name, error.name)) from None
     confine_further()
     return runtime

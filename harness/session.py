@@ -8,26 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from harness.additions import list_extras
-from harness.admission import check_trained_on, validate
+from harness.admission import check_trained_on, try_process, validate
 from harness.assets import AssetStore, find_pristine_model
-from harness.challenge import Challenge
+from harness.challenge import DEFAULT_CHALLENGE, Challenge, list_challenges
+from harness.cluster import Cluster, connect, locate_dataset
 from harness.dataset import Dataset, read_image
 from harness.datasets import open_first
-from harness.environment import count_cpus
+from harness.environment import count_cores, count_cpus
 from harness.errors import (
     DataError,
-    DisturbedError,
     HarnessError,
-    ModelError,
     RecordError,
     SubmissionError,
     UsageError,
 )
+from harness.executor import OpenCrew, open_crew
 from harness.files import claim_folder, remove_partials, remove_scratch
-from harness.isolation import ModelProcess
 from harness.job import Evaluation
 from harness.metrics import get_metric
 from harness.metrics.niqe import load_pristine_model
@@ -44,6 +42,25 @@ LOAD_S = 2.0
 """To load the compiled metrics takes less."""
 
 
+def choose_challenge(named: str | None, paths: Sequence[Path]) -> str:
+    """The challenge that was named, else that for which the folders say they are made, else DEFAULT_CHALLENGE.
+
+    Raises UsageError where they are made for several, or for one that is a file somewhere.
+    """
+    if named is not None:
+        return named
+    made_for = set()
+    for path in paths:
+        with contextlib.suppress(SubmissionError):  # it is told with the others
+            made_for.add(read_submission(path).manifest.challenge)
+    if len(made_for) > 1:
+        raise UsageError(f"these folders are made for {' and '.join(sorted(made_for))}; name one with --challenge.")
+    (chosen,) = made_for or {DEFAULT_CHALLENGE}
+    if chosen not in list_challenges():
+        raise UsageError(f"{paths[0]} is made for the challenge {chosen!r}; name its file with --challenge.")
+    return chosen
+
+
 def read_folders(
     paths: Sequence[Path] | None, challenge: str
 ) -> tuple[list[SubmissionFolder], dict[Path, HarnessError]]:
@@ -55,6 +72,7 @@ def read_folders(
     if not paths:
         paths = sorted(manifest.parent for manifest in SUBMISSIONS.glob(f"*/{MANIFEST}"))
     folders: dict[str, SubmissionFolder] = {}
+    others: set[str] = set()
     faults: dict[Path, HarnessError] = {}
     for path in paths:
         try:
@@ -63,13 +81,16 @@ def read_folders(
             faults[path] = error
             continue
         if not named and folder.manifest.challenge != challenge:
+            others.add(folder.manifest.challenge)
             continue
         if folder.name in folders:
             raise UsageError(f"{folders[folder.name].path} and {path} are both named {folder.name!r}; rename one.")
         folders[folder.name] = folder
     if not folders and not faults:
+        made = f", only for {', '.join(sorted(others))}" if others else ""
         raise UsageError(
-            f"no submission for {challenge} in {SUBMISSIONS.resolve()}; name folders that hold a {MANIFEST}."
+            f"no submission for {challenge} in {SUBMISSIONS.resolve()}{made}; name folders that hold a {MANIFEST}, "
+            f'say challenge = "{challenge}" there, or start one with `harness new-submission NAME`.'
         )
     return list(folders.values()), faults
 
@@ -87,31 +108,59 @@ class Options:
 
 
 def prepare_evaluation(
-    challenge: Challenge, dataset_name: str | None, store: AssetStore, options: Options, *, on_progress: Progress
+    challenge: Challenge,
+    dataset_name: str | None,
+    store: AssetStore,
+    options: Options,
+    *,
+    on_progress: Progress,
+    cluster: Cluster | None = None,
 ) -> tuple[Evaluation, list[str]]:
-    """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation."""
+    """Open the dataset and bind the metrics; also sentences on what had to be left out, and on the isolation.
+
+    cluster: whose workers are to do the work, and set up the same.
+    """
     names = [dataset_name] if dataset_name else [name for name in (challenge.dataset, challenge.stand_in) if name]
     dataset = open_first(
         names, store, lambda done, total: on_progress(Step("fetching the dataset", done, total)), scale=challenge.scale
     )
     metrics, missing = bind_metrics(challenge, store)
-    threads = options.threads or count_cores()
-    workers = options.workers or count_cores()
-    for name, number in (("threads", threads), ("workers", workers)):
-        if number > count_cpus():
-            raise UsageError(f"--{name} {number} is more than the {count_cpus()} CPUs that can be used here.")
+    threads, workers = choose_counts(options, cluster)
     plan = None
     if options.timing and dataset.photos:
         check_photos(dataset)
         plan = TimingPlan(threads=threads, device=options.device, budget_s=options.budget_s)
-    isolation = try_process(challenge, options.device)
     evaluation = Evaluation(
-        challenge, dataset, metrics, plan, threads, options.device, options.allow_code, isolation, workers
+        challenge, dataset, metrics, plan, threads, options.device, options.allow_code, workers=workers
     )
-    on_progress(Step("compiling the metrics"))
-    compiled_s = measure_compilation(metrics)
-    compiled = f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
-    return evaluation, [note for note in (missing, compiled, describe_isolation(isolation)) if note]
+    if cluster is None:
+        isolation = try_process(challenge, options.device)
+        on_progress(Step("compiling the metrics"))
+        place = describe_compilation(measure_compilation(metrics))
+    else:
+        on_progress(Step("setting up the workers"))
+        isolation = cluster.set_up(evaluation, locate_dataset(dataset_name, dataset))
+        place = cluster.describe()
+    notes = [note for note in (missing, place, describe_isolation(isolation)) if note]
+    return replace(evaluation, isolation=isolation), notes
+
+
+def choose_counts(options: Options, cluster: Cluster | None) -> tuple[int, int]:
+    """Threads of a model and models at once: as asked for, or the physical cores where they run."""
+    if cluster is not None:
+        if options.workers:
+            raise UsageError("--workers is for this machine; leave it out, or --scheduler.")
+        if options.timing and not cluster.timed:
+            raise UsageError(
+                "no worker is there to measure time; start one on a quiet machine with "
+                "`dask worker ADDRESS --nthreads 1 --resources timing=1`, or leave time out with --no-timing."
+            )
+        return options.threads or cluster.cores, 1
+    threads, workers = options.threads or count_cores(), options.workers or count_cores()
+    for name, number in (("threads", threads), ("workers", workers)):
+        if number > count_cpus():
+            raise UsageError(f"--{name} {number} is more than the {count_cpus()} CPUs that can be used here.")
+    return threads, workers
 
 
 def add_metrics(
@@ -126,21 +175,9 @@ def add_metrics(
     return replace(evaluation, metrics=(*evaluation.metrics, *extras)), missing
 
 
-def try_process(challenge: Challenge, device: Device) -> dict[str, str]:
-    """The layers of isolation around a process for models. No submission's record may bear what goes wrong here.
-
-    Raises DisturbedError where none starts, and UsageError where the baseline does not load on the device.
-    """
-    limits, model = challenge.limits, challenge.baseline.model
-    try:
-        with ModelProcess(memory_limit_bytes=limits.memory_bytes) as process:
-            if device != "cpu":
-                process.load(model, runtime="onnx", threads=1, device=device, deadline_s=limits.load_s)
-            return process.isolation
-    except ModelError as error:
-        if error.stage == "start":
-            raise DisturbedError(f"no process for models starts here: {error}") from error
-        raise UsageError(f"--device {device} cannot be used here: {error}") from error
+def describe_compilation(compiled_s: float) -> str:
+    """What to know of a first start; "" of any other."""
+    return f"The metrics were compiled in {compiled_s:.1f} s; later runs load them." if compiled_s > LOAD_S else ""
 
 
 def describe_isolation(layers: Mapping[str, str]) -> str:
@@ -162,11 +199,6 @@ def check_photos(dataset: Dataset) -> None:
             )
 
 
-def count_cores() -> int:
-    """Physical cores, as far as this process may use them."""
-    return max(1, min(psutil.cpu_count(logical=False) or count_cpus(), count_cpus()))
-
-
 def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
     """Remove the temporaries of runs that were killed; those of running ones stay."""
     try:
@@ -180,10 +212,12 @@ def remove_leftovers(reports_dir: Path, store: AssetStore) -> None:
 
 
 @contextlib.contextmanager
-def claim_machine(reports_dir: Path) -> Iterator[None]:
-    """Hold this machine for a run that measures time. Raises UsageError while another one does."""
+def claim_machine(reports_dir: Path, *, here: bool = True) -> Iterator[None]:
+    """Hold this machine for a run that measures time, unless that is done elsewhere. Raises UsageError while another
+    one does.
+    """
     with contextlib.ExitStack() as stack:
-        for folder in (Path(tempfile.gettempdir()), reports_dir):
+        for folder in (Path(tempfile.gettempdir()), reports_dir) if here else (reports_dir,):
             try:
                 stack.enter_context(claim_folder(folder))
             except BlockingIOError:
@@ -192,6 +226,19 @@ def claim_machine(reports_dir: Path) -> Iterator[None]:
                     "wait for its end, or leave time out (run --no-timing, check without --speed)."
                 ) from None
         yield
+
+
+@contextlib.contextmanager
+def open_place(reports_dir: Path, scheduler: str | None, *, timing: bool) -> Iterator[Cluster | None]:
+    """Where the work of a run is to be done, for its length: the cluster of a scheduler, or None for this machine."""
+    claim = claim_machine(reports_dir, here=scheduler is None) if timing else contextlib.nullcontext()
+    with claim, connect(scheduler) if scheduler else contextlib.nullcontext() as cluster:
+        yield cluster
+
+
+def choose_crew(cluster: Cluster | None) -> OpenCrew:
+    """Who does the work there."""
+    return open_crew if cluster is None else cluster.open_crew
 
 
 def validate_submission(path: Path, challenge: Challenge, *, allow_code: bool = False) -> tuple[Submission, Cost]:

@@ -5,44 +5,72 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from harness.challenge import explain_error
+from harness.challenge import DEFAULT_CHALLENGE, explain_error
 from harness.errors import SubmissionError, quote
-from harness.protocol import CODE, Inspected, Layout, Tensor
+from harness.formats import CODE, FORMATS, find_format, guess_runtime, list_files
+from harness.protocol import Inspected, Layout, Tensor
 from harness.records import Submission
 
 MANIFEST = "submission.toml"
 MANIFEST_BYTES = 32_000  # its parser takes minutes over a megabyte of `a.a.a`
 TEXT_LENGTH = 500
+RUNTIMES = tuple(row.runtime for row in FORMATS)
 UNSHOWABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters, separators of lines and paragraphs
 NEWEST_OPSET = 28  # that ONNX Runtime 1.32 runs; older ones refuse the newest as they load them
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The keys of submission.toml.
+    """The keys of submission.toml. Each says what it means where an editor shows it (`harness schema submission`)."""
 
-    layout is read off the graph when left out. trained_on names a dataset's split ("pirm2018b/train") or says in
-    words what else the model has seen: it is never ranked on pairs of that split. challenge names the one that takes it
-    where no folder is named; it may be run in any other. weights tells how to get the model
-    file where the folder comes without it. A model that draws random numbers declares a seed, from which they start
-    anew in every run, or draws, the number of outputs for each image whose values are averaged.
-    """
-
-    name: str
-    title: str
-    trained_on: str
-    challenge: str = "pirm2018b"
-    authors: tuple[str, ...] = ()
-    paper_url: str = ""
-    runtime: Literal["onnx", "torchscript", "pt2"] = "onnx"
-    model_file: str = "model.onnx"
-    layout: Layout | None = None
-    weights: str = ""
-    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = None
-    draws: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            description="Names the record: letters, digits, '_', '-' and '.', not first a dot.",
+            extra_json_schema={"pattern": r"^(?!\.)(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,64}$"},
+        ),
+    ]
+    title: Annotated[str, msgspec.Meta(description="As leaderboards show it.")]
+    trained_on: Annotated[
+        str,
+        msgspec.Meta(
+            description="What the model has seen, in words, or a dataset's split ('pirm2018b/train'): it is never "
+            "ranked on pairs of that split."
+        ),
+    ]
+    challenge: Annotated[
+        str,
+        msgspec.Meta(description="The one that takes it where no folder is named; it may be run in any other."),
+    ] = DEFAULT_CHALLENGE
+    authors: Annotated[tuple[str, ...], msgspec.Meta(description="Who made the model.")] = ()
+    paper_url: Annotated[str, msgspec.Meta(description="Where the model is described.")] = ""
+    runtime: Annotated[
+        Literal["onnx", "tensorflow", "litert", "torchscript", "pt2", "torch"],
+        msgspec.Meta(
+            description="The model's format; model_file says it where it is left out. torchscript, pt2 and torch are "
+            "programs: they need --allow-code."
+        ),
+    ] = "onnx"
+    model_file: Annotated[
+        str, msgspec.Meta(description="The model, a file beside this one; runtime says it where it is left out.")
+    ] = "model.onnx"
+    layout: Annotated[
+        Layout | None, msgspec.Meta(description="The order of axes; read off the graph when left out.")
+    ] = None
+    weights: Annotated[
+        str, msgspec.Meta(description="How to get the model file, where the folder comes without it.")
+    ] = ""
+    seed: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None,
+        msgspec.Meta(description="Random numbers start anew from it in every run, so that outputs repeat."),
+    ] = None
+    draws: Annotated[
+        int,
+        msgspec.Meta(ge=1, le=100, description="So many outputs of each image are made, and their values averaged."),
+    ] = 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,11 @@ class SubmissionFolder:
     def model_path(self) -> Path:
         return self.path / self.manifest.model_file
 
+    @property
+    def model_paths(self) -> tuple[Path, ...]:
+        """All files of the model, that of `model_path` first."""
+        return list_files(self.model_path, self.manifest.runtime)
+
 
 def read_submission(path: Path) -> SubmissionFolder:
     """Read a folder's manifest. Raises SubmissionError for a missing folder or a manifest that does not hold."""
@@ -67,7 +100,9 @@ def read_submission(path: Path) -> SubmissionFolder:
         raise SubmissionError(f"{path} is no folder; name a folder that holds {MANIFEST} and the model.")
     manifest_path = path / MANIFEST
     if not is_regular(manifest_path):
-        raise SubmissionError(f"{path} has no {MANIFEST} as a regular file; the README shows one to start from.")
+        raise SubmissionError(
+            f"{path} has no {MANIFEST} as a regular file; `harness new-submission` writes one to start from."
+        )
     try:
         text = read_text(manifest_path)
     except OSError as error:
@@ -89,7 +124,8 @@ def read_text(manifest_path: Path) -> str:
 def decode_manifest(text: str, manifest_path: Path) -> Manifest:
     """Check the text of a manifest against the known keys and their types."""
     try:
-        manifest = msgspec.toml.decode(text, type=Manifest)
+        keys = complete_keys(msgspec.toml.decode(text))
+        manifest = msgspec.convert(keys, Manifest)
     except msgspec.ValidationError as error:
         raise SubmissionError(f"{manifest_path}: {explain_error(str(error), Manifest)}") from None
     except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
@@ -101,6 +137,16 @@ def decode_manifest(text: str, manifest_path: Path) -> Manifest:
             f"{manifest_path}: a seed makes all draws alike; keep seed, for outputs that repeat, or draws, for a mean."
         )
     return manifest
+
+
+def complete_keys(keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a manifest with runtime and model_file, of which one or both may be left out."""
+    model_file, runtime = keys.get("model_file"), keys.get("runtime")
+    if runtime is None:
+        runtime = guess_runtime(str(model_file or ""))
+    if model_file is None and runtime in RUNTIMES:
+        model_file = find_format(runtime).model_file
+    return keys | {"runtime": runtime, "model_file": model_file}
 
 
 def check_names(manifest: Manifest, manifest_path: Path) -> None:
@@ -132,20 +178,38 @@ def check_texts(manifest: Manifest, manifest_path: Path) -> None:
 
 
 def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]:
-    """The model file's sha256 and size. Raises SubmissionError when it is missing or larger than the limit."""
-    path = folder.model_path
-    if not is_regular(path):
-        remedy = folder.manifest.weights or "put the model beside the manifest, or correct model_file."
-        raise SubmissionError(f"{path.name} is not there as a regular file; {remedy}", kind="missing")
-    size = path.stat().st_size
-    if size > limit_bytes:
+    """The model's sha256 and size; of several files, the sha256 of their names and contents, and the sum of sizes.
+
+    Raises SubmissionError when a file is missing or all are larger than the limit.
+    """
+    sizes = [measure_file(path, folder.manifest) for path in folder.model_paths]
+    if sum(sizes) > limit_bytes:
+        names = [path.name for path in folder.model_paths]
         raise SubmissionError(
-            f"{path.name} has {size / 1e6:.1f} MB, {limit_bytes / 1e6:g} MB are allowed; submit a smaller model.",
+            f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} {sum(sizes) / 1e6:.1f} MB, "
+            f"{limit_bytes / 1e6:g} MB are allowed; submit a smaller model.",
             kind="too_large",
         )
+    hashes = {path.name: hash_file(path) for path in folder.model_paths}
+    if len(hashes) == 1:
+        return hashes[folder.model_path.name], sum(sizes)
+    listed = "".join(f"{sha256}  {name}\n" for name, sha256 in hashes.items())
+    return hashlib.sha256(listed.encode()).hexdigest(), sum(sizes)
+
+
+def measure_file(path: Path, manifest: Manifest) -> int:
+    """The size of a model's file in bytes. Raises SubmissionError when it is missing."""
+    if not is_regular(path):
+        remedy = manifest.weights or "put the model beside the manifest, or correct model_file."
+        raise SubmissionError(f"{path.name} is not there as a regular file; {remedy}", kind="missing")
+    return path.stat().st_size
+
+
+def hash_file(path: Path) -> str:
+    """sha256 of a model's file. Raises SubmissionError when it cannot be read."""
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), size
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SubmissionError(f"{path.name} cannot be read ({error.strerror}); mend its permissions.") from None
 
@@ -167,12 +231,8 @@ def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
         )
     if folder.manifest.runtime in CODE:  # nothing that it says of itself can be trusted; what it returns is checked
         return folder.manifest.layout or "NCHW"
-    if not graph.opset:
-        raise SubmissionError(f"{file} names no ONNX operator set; export it again with opset 13 or later.")
-    if graph.opset > NEWEST_OPSET:
-        raise SubmissionError(
-            f"{file} uses operator set {graph.opset}; export it again with opset {NEWEST_OPSET} or older."
-        )
+    if folder.manifest.runtime != "litert":
+        check_opset(file, graph.opset)
     if len(graph.inputs) != 1 or len(graph.outputs) != 1:
         raise SubmissionError(
             f"{file} has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs; export it with one of each."
@@ -185,6 +245,14 @@ def check_interface(folder: SubmissionFolder, graph: Inspected) -> Layout:
     layout = check_shape(folder, graph.inputs[0])
     check_output(folder, graph.outputs[0], layout)
     return layout
+
+
+def check_opset(file: str, opset: int) -> None:
+    """Raise SubmissionError for a set of ONNX operators that cannot be run here."""
+    if not opset:
+        raise SubmissionError(f"{file} names no ONNX operator set; export it again with opset 13 or later.")
+    if opset > NEWEST_OPSET:
+        raise SubmissionError(f"{file} uses operator set {opset}; export it again with opset {NEWEST_OPSET} or older.")
 
 
 def check_output(folder: SubmissionFolder, output: Tensor, layout: Layout) -> None:

@@ -1,25 +1,28 @@
 """Metrics added to records that have all else: the models enhance the images again, and no time is measured."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from harness.archive import discard_record, locate_unfinished, write_record
-from harness.assessment import Model, add_packages, count_sample, describe_metrics, score_photos, submit_pairs
+from harness.assessment import plan_pairs
 from harness.environment import find_versions
 from harness.errors import SubmissionError
-from harness.executor import open_executor
-from harness.job import Evaluation, Job
+from harness.executor import Crew
+from harness.job import Evaluation
 from harness.metrics.bridge import PACKAGES
+from harness.outcome import Outcome
 from harness.progress import Progress, Tally
 from harness.quality import BoundMetric, keep_common
-from harness.records import ImageScore, Memory, Quality, Record
+from harness.records import Environment, Failure, ImageScore, Quality, Record, find_metric
+from harness.results import add_packages, describe_metrics
 from harness.submission import SubmissionFolder
-from harness.turns import Outcome, Run, find_stored
+from harness.tasks import Chunk, describe_fault, score_pairs, score_photos
+from harness.turns import Run, find_stored
+from harness.watch import Watch, WatchedParcel
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Lacking:
 class Begun:
     """The work on one of them that is on its way."""
 
-    model: Model
-    photos: Future[tuple[tuple[ImageScore, ...], Memory | None]] | None
-    pairs: tuple[Future[tuple[ImageScore, ...]], ...]
+    tally: Tally
+    photos: Future[Chunk] | None
+    pairs: tuple[Future[Chunk], ...]
 
 
 def add_metrics(
@@ -59,9 +62,11 @@ def add_metrics(
 
     An unfinished record is added to as well, so that a rerun goes on from it.
     """
-    found = [] if run.again or not asked else list(find_lacking(folders, run, asked))
-    with open_executor(run.evaluation.workers) as executor:
-        begun = [begin(lacking, run.evaluation, executor, on_progress) for lacking in found]
+    if run.again or not asked:
+        return list(folders)
+    with run.open_crew(run.evaluation) as crew:
+        found = list(find_lacking(folders, run, asked, crew.describe_place()))
+        begun = [begin(lacking, run.evaluation, crew, on_progress) for lacking in found]
         for lacking, work in zip(found, begun, strict=True):
             outcome = conclude(lacking, work, run)
             if outcome is not None:
@@ -70,13 +75,15 @@ def add_metrics(
     return [folder for folder in folders if folder.name not in done]
 
 
-def find_lacking(folders: Sequence[SubmissionFolder], run: Run, asked: Sequence[str]) -> Iterator[Lacking]:
+def find_lacking(
+    folders: Sequence[SubmissionFolder], run: Run, asked: Sequence[str], here: Environment
+) -> Iterator[Lacking]:
     """Records of what a new evaluation could only repeat, but for some of the metrics that were asked for."""
     extras = [metric for metric in run.evaluation.metrics if metric.extra]
     for folder in folders:
         path = run.locate(folder)
         for place in (path, locate_unfinished(path)):
-            record = find_stored(folder, run, place)
+            record = find_stored(folder, run, place, here)
             if record is None or record.quality is None:
                 continue
             # one that the record has of older packages is computed again: they are named once for all
@@ -95,42 +102,68 @@ def lacks(record: Record, metric: BoundMetric) -> bool:
     return not versions.items() <= record.environment.packages.items()
 
 
-def begin(lacking: Lacking, evaluation: Evaluation, executor: Executor, on_progress: Progress) -> Begun:
+def begin(lacking: Lacking, evaluation: Evaluation, crew: Crew, on_progress: Progress) -> Begun:
     """Submit the work: over the pairs, the photos or both, as the metrics need."""
     kinds = {metric.chosen.images for metric in lacking.metrics}
     submission = lacking.record.submission
     names = [pair.image for pair in lacking.quality.pairs] if "pairs" in kinds else []
+    parts = plan_pairs(submission, names).values()
     tally = Tally(
         submission.name,
         photos=len(evaluation.dataset.photos) if "photos" in kinds else 0,
-        pairs=len(names) + count_sample(submission, len(names)),
+        pairs=sum(part.outputs for part in parts),
         multiply_adds=lacking.record.cost.multiply_adds if lacking.record.cost else None,
         on_progress=on_progress,
     )
     tally.queue()
-    job = Job(lacking.folder.model_path, submission, replace(evaluation, metrics=lacking.metrics))
-    model = Model(job, tally)
-    photos = executor.submit(score_photos, model) if "photos" in kinds else None
-    return Begun(model, photos, submit_pairs(model, names, executor))
+    narrow = replace(evaluation, metrics=lacking.metrics)  # a cluster computes all of them
+    parcel = WatchedParcel(lacking.folder, narrow, crew.scratch, watch=Watch(tally))
+    photos = crew.submit(score_photos, parcel, submission) if "photos" in kinds else None
+    return Begun(tally, photos, tuple(crew.submit(score_pairs, parcel, submission, part) for part in parts))
+
+
+def collect(work: Begun) -> tuple[list[Chunk], Failure | None]:
+    """What came of the work, and the first fault in the order of the images."""
+    chunks, failure = [], None
+    for future in (*((work.photos,) if work.photos else ()), *work.pairs):
+        try:
+            chunk = future.result()
+        except CancelledError:  # a fault lies before it
+            continue
+        except SubmissionError as error:
+            failure = failure or describe_fault(error)
+            continue
+        failure = failure or chunk.failure
+        chunks.append(chunk)
+    work.tally.end()
+    return chunks, failure
 
 
 def conclude(lacking: Lacking, work: Begun, run: Run) -> Outcome | None:
     """Keep the record with the values that came of it, and say so; nothing where its time is still to come."""
-    futures: list[Future[Any]] = [*work.pairs, *([work.photos] if work.photos else ())]
-    wait(futures)
-    work.model.tally.end()
+    chunks, failure = collect(work)
     name, finished = lacking.folder.name, lacking.path == run.locate(lacking.folder)
-    if isinstance(fault := work.model.fault, SubmissionError):
-        sentence = f"{name}: {lacking.names} cannot be added to its record: {fault}"
-        return Outcome(sentence, fault.exit_code, name, "failed", lacking.record, lacking.path) if finished else None
-    pairs = [score for chunk in work.pairs for score in chunk.result()]
-    photos = work.photos.result()[0] if work.photos else ()
-    record = merge(lacking, keep_common(pairs), keep_common(photos))
+    if failure is not None:
+        sentence = f"{name}: {lacking.names} cannot be added to its record: {failure.message}"
+        code = SubmissionError.exit_code
+        return Outcome(sentence, code, name, "failed", lacking.record, lacking.path) if finished else None
+    photos = [score for chunk in chunks if chunk.place == 0 for score in chunk.scores]
+    pairs = [score for chunk in chunks if chunk.place > 0 for score in chunk.scores]
+    record = merge(lacking, keep_common(choose(lacking, pairs)), keep_common(choose(lacking, photos)))
     write_record(lacking.path, record)
     if not finished:
         return None
     discard_record(locate_unfinished(lacking.path))
     return Outcome(describe(lacking, record), 0, name, record.status, record, lacking.path)
+
+
+def choose(lacking: Lacking, scores: Sequence[ImageScore]) -> list[ImageScore]:
+    """The values of the metrics that the record lacks."""
+    names = {metric.chosen.name for metric in lacking.metrics}
+    return [
+        ImageScore(score.image, {name: value for name, value in score.values.items() if find_metric(name) in names})
+        for score in scores
+    ]
 
 
 def merge(lacking: Lacking, pairs: Sequence[ImageScore], photos: Sequence[ImageScore]) -> Record:

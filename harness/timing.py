@@ -13,11 +13,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from harness.conversion import prepare_model
 from harness.enhancement import check_agreement, fetch_output, prepare_source
+from harness.environment import is_same_machine
 from harness.errors import ChallengeError, DisturbedError, ModelError
 from harness.isolation import ModelProcess
 from harness.protocol import Device, Ran
-from harness.records import Timing
+from harness.records import Environment, Timing
 from harness.statistics import is_noisy, predict_count
 
 
@@ -70,6 +72,14 @@ class _Block:
     runs: tuple[Ran, ...]
 
 
+@dataclass(frozen=True)
+class TimedBlock:
+    """One row of times. environment: of the machine, where it is not the one that the command was given on."""
+
+    timing: Timing
+    environment: Environment | None = None
+
+
 def vary_photos(photos: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
     """So many different pictures: the photos, then mirrored, upside down, both, and all that shifted round.
 
@@ -88,27 +98,22 @@ class TimingSeries:
     """The blocks of one model, added one at a time: several models can then be timed in turn.
 
     Turns are worth more than patience: what disturbs a machine for minutes disturbs all models alike, and the blocks of
-    one model lie far apart.
+    one model lie far apart. Blocks of two machines are never mixed: on another one the series begins anew.
     """
 
     def __init__(
         self,
-        model: TimedModel,
-        baseline: TimedModel,
-        pictures: Sequence[np.ndarray],
+        measure: Callable[[bool], TimedBlock],
         *,
-        load_expected: Callable[[], Sequence[np.ndarray] | None],
         plan: TimingPlan,
-        limits: RunLimits,
         timing: Timing | None = None,
+        environment: Environment | None = None,
     ) -> None:
-        """pictures: `plan.turns` of one size (uint8 HxWx3); timing: blocks that were measured before.
-
-        load_expected: gives the model's outputs for them from an independent run, None where they cannot repeat.
+        """measure: gives one more block, in which the model comes first or not; timing: blocks that were measured
+        before, on the machine of `environment`.
         """
-        self.timing = timing
-        self._sides, self._pictures, self._load_expected = (model, baseline), pictures, load_expected
-        self._plan, self._limits = plan, limits
+        self.timing, self.environment = timing, environment
+        self._measure, self._plan = measure, plan
         self._spent_s: list[float] = []
 
     @property
@@ -150,43 +155,58 @@ class TimingSeries:
 
     def add_block(self) -> None:
         """Measure one block more. A timed output that is not the expected one is a ModelError."""
-        model, baseline = self._sides
         start_s = time.monotonic()
-        own, other = measure_block(
-            model,
-            baseline,
-            self._pictures,
-            expected=self._load_expected(),
-            plan=self._plan,
-            limits=self._limits,
-            model_first=self.count % 2 == 1,  # in turn, so that a slow drift of the machine favours neither
-        )
-        self._spent_s.append(time.monotonic() - start_s)
-        self.timing = self._append(own, other)
+        block = self._measure(self.count % 2 == 1)  # in turn, so that a slow drift of the machine favours neither
+        spent_s = time.monotonic() - start_s
+        if block.environment is not None:
+            if self.environment is None or not is_same_machine(self.environment, block.environment):
+                self.timing, self._spent_s = None, []
+            self.environment = block.environment
+        self._spent_s.append(spent_s)
+        self.timing = block.timing if self.timing is None else append_block(self.timing, block.timing)
 
-    def _append(self, own: _Block, other: _Block) -> Timing:
-        warmups, height_px, width_px = self._plan.warmups, *self._pictures[0].shape[:2]
-        block = Timing(
-            device=self._plan.device,
-            threads=self._plan.threads,
-            width_px=width_px,
-            height_px=height_px,
-            baseline=self._sides[1].path.stem,
-            load_ns=(own.load_ns,),
-            warmup_ns=(tuple(ran.wall_ns for ran in own.runs[:warmups]),),
-            samples_ns=(tuple(ran.wall_ns for ran in own.runs[warmups:]),),
-            baseline_samples_ns=(tuple(ran.wall_ns for ran in other.runs[warmups:]),),
-            cpu_ns=(tuple(ran.cpu_ns for ran in own.runs[warmups:]),),
-            baseline_cpu_ns=(tuple(ran.cpu_ns for ran in other.runs[warmups:]),),
-        )
-        if self.timing is None:
-            return block
-        rows = {
-            name: getattr(self.timing, name) + value
-            for name, value in msgspec.structs.asdict(block).items()
-            if isinstance(value, tuple)
-        }
-        return msgspec.structs.replace(self.timing, **rows)
+
+def append_block(timing: Timing, block: Timing) -> Timing:
+    """The rows of both."""
+    rows = {
+        name: getattr(timing, name) + value
+        for name, value in msgspec.structs.asdict(block).items()
+        if isinstance(value, tuple)
+    }
+    return msgspec.structs.replace(timing, **rows)
+
+
+def time_block(
+    model: TimedModel,
+    baseline: TimedModel,
+    pictures: Sequence[np.ndarray],
+    *,
+    expected: Sequence[np.ndarray] | None,
+    plan: TimingPlan,
+    limits: RunLimits,
+    model_first: bool,
+) -> Timing:
+    """One row of times, on `plan.turns` pictures of one size (uint8 HxWx3).
+
+    expected: the model's outputs for them from an independent run, None where they cannot repeat.
+    """
+    own, other = measure_block(
+        model, baseline, pictures, expected=expected, plan=plan, limits=limits, model_first=model_first
+    )
+    warmups, height_px, width_px = plan.warmups, *pictures[0].shape[:2]
+    return Timing(
+        device=plan.device,
+        threads=plan.threads,
+        width_px=width_px,
+        height_px=height_px,
+        baseline=baseline.path.stem,
+        load_ns=(own.load_ns,),
+        warmup_ns=(tuple(ran.wall_ns for ran in own.runs[:warmups]),),
+        samples_ns=(tuple(ran.wall_ns for ran in own.runs[warmups:]),),
+        baseline_samples_ns=(tuple(ran.wall_ns for ran in other.runs[warmups:]),),
+        cpu_ns=(tuple(ran.cpu_ns for ran in own.runs[warmups:]),),
+        baseline_cpu_ns=(tuple(ran.cpu_ns for ran in other.runs[warmups:]),),
+    )
 
 
 def measure_block(
@@ -227,9 +247,10 @@ def measure_block(
 
 def load_timed(process: ModelProcess, timed: TimedModel, *, plan: TimingPlan, load_s: float) -> int:
     """Load a model as it is timed; how long that took, in ns."""
+    path, runtime = prepare_model(timed.path, timed.runtime)
     return process.load(
-        timed.path,
-        runtime=timed.runtime,
+        path,
+        runtime=runtime,
         threads=plan.threads,
         device=plan.device,
         seed=timed.seed,

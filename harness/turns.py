@@ -1,82 +1,62 @@
 """What `harness run` does: all but the time of each submission, then the times of all, block by block in turn."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-import numpy as np
 
 from harness.additions import list_extras
-from harness.admission import choose_split, validate
-from harness.archive import discard_record, locate_record, locate_unfinished, read_record, write_record
+from harness.admission import choose_split
+from harness.archive import (
+    discard_chunks,
+    discard_record,
+    locate_record,
+    locate_unfinished,
+    read_record,
+    write_record,
+)
 from harness.assessment import Assessed, Chosen, assess
-from harness.environment import describe_environment
+from harness.environment import find_versions
 from harness.errors import DisturbedError, RecordError, SubmissionError, UsageError
-from harness.evaluate import Draft, add_block, audit, describe_series, enhance_pictures, start_series
-from harness.executor import open_executor
-from harness.files import make_scratch
-from harness.fingerprint import compute_key, hash_file
-from harness.flags import find_flags
-from harness.job import Evaluation
-from harness.progress import Progress
-from harness.records import Record, Status
-from harness.statistics import is_noisy, measure_width
-from harness.submission import SubmissionFolder, is_regular
+from harness.evaluate import Draft, add_block, audit, describe_series, prepare_expected, start_series
+from harness.executor import Crew, OpenCrew, open_crew
+from harness.fingerprint import compute_key
+from harness.formats import find_format
+from harness.job import Evaluation, Parcel
+from harness.outcome import Outcome, describe_known, describe_oddities, describe_replaced
+from harness.progress import Progress, Step
+from harness.records import Environment, Failure, Record
+from harness.shelf import Shelf
+from harness.submission import SubmissionFolder, hash_model
+from harness.tasks import check_model
 from harness.timing import TimingSeries
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What to say of one submission; a fault has the exit code that the command ends with, all others have 0.
-
-    status is that of the record, which lies at `path`; "unfinished" while its time is missing, "refused" where the
-    submission cannot be evaluated as asked.
-    """
-
-    sentence: str
-    exit_code: int = 0
-    submission: str = ""
-    status: Status | Literal["unfinished", "refused"] = "unfinished"
-    record: Record | None = None
-    path: Path | None = None
-
-    @property
-    def verdict(self) -> str:
-        """In a word; none while there is more to do."""
-        if self.status == "unfinished" and not self.exit_code:
-            return ""
-        return "done" if self.status == "ok" else self.status
-
-    @property
-    def reason(self) -> str:
-        """The sentence for where name and status stand beside it."""
-        return self.sentence.removeprefix(f"{self.submission}: ").removeprefix(f"{self.status}: ")
 
 
 @dataclass(frozen=True)
 class Run:
     """What the submissions of one command have in common.
 
-    again=False: a result that was measured already, with all that it depends on unchanged, stands.
+    again=False: a result that was measured already, with all that it depends on unchanged, stands. open_crew: who does
+    the work.
     """
 
     evaluation: Evaluation
     reports_dir: Path
     split: str | None = None
     again: bool = True
+    open_crew: OpenCrew = open_crew
 
     def locate(self, folder: SubmissionFolder) -> Path:
         """Where the submission's record lies."""
         return locate_record(self.reports_dir / "records", dataset=self.evaluation.dataset.name, name=folder.name)
 
-    def compute_key(self, folder: SubmissionFolder, model_sha256: str) -> str:
-        """The key of the submission's result here and now."""
-        evaluation, environment = self.evaluation, describe_environment()
-        split = choose_split(folder.manifest, evaluation.dataset, self.split)
-        return compute_key(folder.manifest, evaluation, model_sha256=model_sha256, split=split, environment=environment)
+    def compute_key(self, folder: SubmissionFolder, model_sha256: str, place: Environment) -> str:
+        """The key of the submission's result, at this place of the work and now."""
+        own = find_versions(find_format(folder.manifest.runtime).packages)
+        place = msgspec.structs.replace(place, packages=place.packages | own)
+        split = choose_split(folder.manifest, self.evaluation.dataset, self.split)
+        return compute_key(folder.manifest, self.evaluation, model_sha256=model_sha256, split=split, environment=place)
 
 
 def run_submissions(
@@ -87,39 +67,60 @@ def run_submissions(
     First the quality of all, several side by side; then the rest, which needs a quiet machine. What is known of an
     unfinished one is stored at once, apart from the records: a rerun goes on from it.
     """
-    with make_scratch() as name:
-        chosen, waiting = find_work(folders, run, Path(name), on_progress=on_progress, on_outcome=on_outcome)
-        assessed = []
-        with open_executor(run.evaluation.workers) as executor:
-            for found in assess(chosen, run.evaluation, executor=executor, on_progress=on_progress):
-                key = run.compute_key(found.folder, found.record.submission.sha256)
-                keyed = replace(found, record=msgspec.structs.replace(found.record, key=key))
-                if found.record.failure or run.evaluation.plan is None:
-                    on_outcome(settle(found.folder, keyed.record, run))
-                else:
-                    write_record(locate_unfinished(run.locate(found.folder)), keyed.record)
-                    on_outcome(put_off(keyed.record, run, "quality is measured; time follows."))
-                    assessed.append(keyed)
+    with run.open_crew(run.evaluation) as crew:
+        chosen, waiting = find_work(folders, run, crew, on_progress=on_progress, on_outcome=on_outcome)
+        assessed = assess_all(chosen, run, crew, on_progress=on_progress, on_outcome=on_outcome)
         for found in assessed:
-            draft = audit(found, run.evaluation, on_progress=on_progress)
+            try:
+                draft = audit(found, run.evaluation, crew, on_progress=on_progress)
+            except DisturbedError as error:
+                on_outcome(put_off(found.record, run, str(error), error.exit_code))
+                continue
             if draft.record.failure:
                 on_outcome(settle(draft.folder, draft.record, run))
             else:
                 write_record(locate_unfinished(run.locate(draft.folder)), draft.record)
-                waiting.append(lay_aside(draft, run.evaluation, Path(name)))
+                waiting.append((draft, start_series(draft, run.evaluation, crew)))
         time_in_turn(waiting, run, on_progress=on_progress, on_outcome=on_outcome)
+
+
+def assess_all(
+    chosen: Sequence[Chosen],
+    run: Run,
+    crew: Crew,
+    *,
+    on_progress: Progress,
+    on_outcome: Callable[[Outcome], None],
+) -> list[Assessed]:
+    """The first pass; what comes back has its time to come."""
+    place, assessed = crew.describe_place(), []
+    if run.again:
+        for one in chosen:
+            discard_chunks(run.locate(one.folder))
+    shelf = Shelf(run.reports_dir / "records" / Path(run.evaluation.dataset.name).name, run.evaluation, place)
+    for found in assess(chosen, run.evaluation, crew=crew, on_progress=on_progress, shelf=shelf):
+        key = run.compute_key(found.folder, found.record.submission.sha256, place)
+        keyed = replace(found, record=msgspec.structs.replace(found.record, key=key))
+        if found.record.failure or run.evaluation.plan is None:
+            on_outcome(settle(found.folder, keyed.record, run))
+        else:
+            write_record(locate_unfinished(run.locate(found.folder)), keyed.record)
+            discard_chunks(run.locate(found.folder))
+            on_outcome(put_off(keyed.record, run, "quality is measured; time follows."))
+            assessed.append(keyed)
+    return assessed
 
 
 def find_work(
     folders: Sequence[SubmissionFolder],
     run: Run,
-    scratch: Path,
+    crew: Crew,
     *,
     on_progress: Progress,
     on_outcome: Callable[[Outcome], None],
 ) -> tuple[list[Chosen], list[tuple[Draft, TimingSeries]]]:
     """What is to be assessed, and what an earlier run left unfinished; a stored result stands."""
-    chosen, waiting = [], []
+    chosen, waiting, place = [], [], crew.describe_place()
     for folder in folders:
         path = run.locate(folder)
         try:
@@ -128,43 +129,36 @@ def find_work(
             on_outcome(Outcome(str(error), error.exit_code, submission=folder.name, status="refused"))
             continue
         if not run.again:
-            if known := find_stored(folder, run, path):
+            if known := find_stored(folder, run, path, place):
                 discard_record(locate_unfinished(path))
                 on_outcome(describe_known(known, path))
                 continue
-            if draft := find_draft(folder, run, on_progress=on_progress):
+            if draft := find_draft(folder, run, crew, on_progress=on_progress):
                 on_outcome(put_off(draft.record, run, "quality was measured before; time follows."))
-                waiting.append(lay_aside(draft, run.evaluation, scratch))
+                waiting.append((draft, start_series(draft, run.evaluation, crew)))
                 continue
         chosen.append(Chosen(folder, split))
     return chosen, waiting
 
 
-def find_draft(folder: SubmissionFolder, run: Run, *, on_progress: Progress) -> Draft | None:
+def find_draft(folder: SubmissionFolder, run: Run, crew: Crew, *, on_progress: Progress) -> Draft | None:
     """What an earlier run left unfinished, where it still fits and is known as far as its time."""
-    record = find_stored(folder, run, locate_unfinished(run.locate(folder)))
+    record = find_stored(folder, run, locate_unfinished(run.locate(folder)), crew.describe_place())
     if record is None or run.evaluation.plan is None:
         return None
     try:
         if record.audit is None:
-            _, _, control_flow = validate(folder, run.evaluation.challenge, allow_code=run.evaluation.allow_code)
-            draft = audit(Assessed(folder, record, control_flow), run.evaluation, on_progress=on_progress)
+            checked = crew.submit(check_model, Parcel(folder, run.evaluation, crew.scratch)).result()
+            if isinstance(checked, Failure):
+                return None
+            found = Assessed(folder, record, checked.control_flow)
+            draft = audit(found, run.evaluation, crew, on_progress=on_progress)
             return None if draft.record.failure else draft
-        return Draft(folder, record, enhance_pictures(folder, record, run.evaluation, on_progress=on_progress))
+        on_progress(Step("expected outputs", submission=folder.name))
+        prepare_expected(folder, record, run.evaluation, crew)
+        return Draft(folder, record)
     except SubmissionError:  # the whole evaluation says what is wrong
         return None
-
-
-def lay_aside(draft: Draft, evaluation: Evaluation, scratch: Path) -> tuple[Draft, TimingSeries]:
-    """A draft and its blocks to come; the expected outputs wait on disk, since there may be many submissions."""
-    path = scratch / f"{draft.folder.name}.npy"
-    if draft.expected is None:
-        return draft, start_series(draft, evaluation, lambda: None)
-    try:
-        np.save(path, np.stack(draft.expected))
-    except OSError as error:
-        raise RecordError(f"{path} cannot be written ({error.strerror}); free some space or set TMPDIR.") from error
-    return replace(draft, expected=None), start_series(draft, evaluation, functools.partial(np.load, path))
 
 
 @dataclass(frozen=True)
@@ -230,10 +224,11 @@ def settle(folder: SubmissionFolder, record: Record, run: Run) -> Outcome:
     kept = result is not None and bool(record.failure or losses)
     if not kept:
         write_record(path, record)
+    discard_chunks(path)
     discard_record(locate_unfinished(path))
     exit_code = 0
     if record.failure is None:
-        sentence = f"{folder.name}: done.{describe_oddities(record, run)}{describe_replaced(before, record)}"
+        sentence = f"{folder.name}: done.{describe_oddities(record, run.evaluation)}{describe_replaced(before, record)}"
         if kept:
             sentence += f" Its earlier result in {path}, which has {losses}, is kept; --again replaces it."
     else:
@@ -254,42 +249,17 @@ def find_losses(before: Record, record: Record, run: Run) -> str:
     return " and ".join([*times, *(name for name in extras if name not in record.quality.profiles)])
 
 
-def describe_oddities(record: Record, run: Run) -> str:
-    """What to know at once of a result, as sentences that follow it."""
-    profiles = record.quality.profiles if record.quality else {}
-    left = [m.chosen.name for m in run.evaluation.metrics if m.extra and m.chosen.name not in profiles]
-    partial = f" Without {', '.join(left)}: not defined for all of its outputs." if left else ""
-    noisy = ""
-    if record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns):
-        width = measure_width(record.timing.baseline_samples_ns, record.timing.samples_ns)
-        noisy = f" Noisy: the interval of its speed-up has {width:.2%}; a quieter machine or a larger --budget helps."
-    flags = find_flags(record)
-    return partial + noisy + (f" Flagged: {'; '.join(flags)}." if flags else "")
-
-
-def describe_replaced(before: Record | None, record: Record) -> str:
-    """What to know where the record of another model is gone: two submissions may have taken the same name."""
-    if before is None or before.status != "ok" or before.submission.sha256 == record.submission.sha256:
-        return ""
-    return f" It replaces the record of another model of this name ({before.submission.sha256[:12]})."
-
-
-def find_stored(folder: SubmissionFolder, run: Run, path: Path) -> Record | None:
+def find_stored(folder: SubmissionFolder, run: Run, path: Path, place: Environment) -> Record | None:
     """The stored record of what a new evaluation could only repeat; a failure is no such record."""
     try:
         record = read_record(path)
     except RecordError:
         return None
-    if record.status != "ok" or not is_regular(folder.model_path):
+    try:
+        sha256, _ = hash_model(folder, limit_bytes=run.evaluation.challenge.limits.model_bytes)
+    except SubmissionError:
         return None
-    return record if record.key == run.compute_key(folder, hash_file(folder.model_path)) else None
-
-
-def describe_known(record: Record, path: Path) -> Outcome:
-    """Why a submission was not measured."""
-    name, when = record.submission.name, record.environment.started_utc[:16].replace("T", " ")
-    sentence = f"{name}: as recorded on {when} UTC by the same code on this machine; --again measures anew."
-    return Outcome(sentence, submission=name, status=record.status, record=record, path=path)
+    return record if record.status == "ok" and record.key == run.compute_key(folder, sha256, place) else None
 
 
 def put_off(record: Record, run: Run, sentence: str, exit_code: int = 0) -> Outcome:

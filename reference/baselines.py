@@ -55,7 +55,8 @@ class ResidualBlock(nn.Module):
 class ResNet(nn.Module):
     """9x9 convolution, `blocks` residual blocks, two 3x3 convolutions, 9x9 convolution.
 
-    ResNet(blocks=2, channels=32) is ResNet-8-32, ResNet(blocks=4, channels=64) is ResNet-12-64 and DPED.
+    ResNet(blocks=2, channels=32) is ResNet-8-32, ResNet(blocks=4, channels=64) is ResNet-12-64 and DPED; the one of the
+    track on super-resolution is ResNet(blocks=1, channels=16), ResNet-6-16.
     """
 
     def __init__(self, *, blocks: int, channels: int) -> None:
@@ -93,12 +94,15 @@ def scale_output(x: torch.Tensor) -> torch.Tensor:
 
 
 def load_srcnn(arrays: Mapping[str, np.ndarray]) -> SRCNN:
-    """SRCNN with the variables of `dped_srcnn`: generator/w1, b1, ... ValueError when they do not fit."""
+    """SRCNN with the variables of `dped_srcnn` or `div2k_srcnn`: generator/w1, b1, ...
+
+    ValueError when they do not fit.
+    """
     model = SRCNN()
     names = [f"generator/{kind}{i}" for i in (1, 2, 3) for kind in "wb"]
-    _check_names(arrays, names)
+    check_names(arrays, names)
     for i, conv in enumerate(model.convs, start=1):
-        _set_conv(conv, arrays, f"generator/w{i}", f"generator/b{i}")
+        set_conv(conv, arrays, f"generator/w{i}", f"generator/b{i}")
     return model.eval()
 
 
@@ -110,9 +114,9 @@ def load_resnet(arrays: Mapping[str, np.ndarray], *, blocks: int, channels: int)
     model = ResNet(blocks=blocks, channels=channels)
     convs, norms = model.get_convs(), model.get_norms()
     norm_names = ["generator/Variable", *(f"generator/Variable_{i}" for i in range(1, 2 * len(norms)))]
-    _check_names(arrays, [f"generator/{kind}{i + 1}" for i in range(len(convs)) for kind in "Wb"] + norm_names)
+    check_names(arrays, [f"generator/{kind}{i + 1}" for i in range(len(convs)) for kind in "Wb"] + norm_names)
     for i, conv in enumerate(convs, start=1):
-        _set_conv(conv, arrays, f"generator/W{i}", f"generator/b{i}")
+        set_conv(conv, arrays, f"generator/W{i}", f"generator/b{i}")
     for i, norm in enumerate(norms):
         _set_parameter(norm.bias, arrays[norm_names[2 * i]], norm_names[2 * i])
         _set_parameter(norm.weight, arrays[norm_names[2 * i + 1]], norm_names[2 * i + 1])
@@ -138,7 +142,8 @@ def fill_randomly(model: nn.Module, seed: int) -> None:
         nn.init.constant_(conv.bias, 0.01)
 
 
-def _check_names(arrays: Mapping[str, np.ndarray], expected: list[str]) -> None:
+def check_names(arrays: Mapping[str, np.ndarray], expected: list[str]) -> None:
+    """Raise ValueError where a checkpoint has other variables than the expected ones."""
     missing, unknown = sorted(set(expected) - set(arrays)), sorted(set(arrays) - set(expected))
     if missing or unknown:
         raise ValueError(
@@ -147,7 +152,8 @@ def _check_names(arrays: Mapping[str, np.ndarray], expected: list[str]) -> None:
         )
 
 
-def _set_conv(conv: nn.Conv2d, arrays: Mapping[str, np.ndarray], weight_name: str, bias_name: str) -> None:
+def set_conv(conv: nn.Conv2d, arrays: Mapping[str, np.ndarray], weight_name: str, bias_name: str) -> None:
+    """Give a convolution the checkpoint's arrays; ValueError where they do not fit."""
     # TensorFlow keeps (height, width, inputs, outputs)
     _set_parameter(conv.weight, arrays[weight_name].transpose(3, 2, 0, 1), weight_name)
     bias = arrays[bias_name]
@@ -159,4 +165,4 @@ def _set_parameter(parameter: nn.Parameter, value: np.ndarray, name: str) -> Non
     if tuple(parameter.shape) != value.shape:
         raise ValueError(f"{name} has shape {value.shape}, the network needs {tuple(parameter.shape)}.")
     with torch.no_grad():
-        parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+        parameter.copy_(torch.from_numpy(np.array(value, order="C")))

@@ -30,6 +30,7 @@ from reference.export import CHECKED_SIZES_PX, export_onnx
 from reference.generators import GeneratorConfig
 from reference.networks import describe_network, make_network
 from reference.span import SCALE, SPAN
+from reference.vdsr import load_vdsr
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS = ROOT / "reference" / "weights"
@@ -82,23 +83,34 @@ class Trained:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A title, where the weights lie upstream (OWNER/REPO/path without the ending), and how to load them."""
+    """A title, where the weights lie upstream (OWNER/REPO/path without `endings`), and how to load them."""
 
     title: str
     checkpoint: str
     load: Callable[[Mapping[str, np.ndarray]], nn.Module]
+    endings: tuple[str, ...] = (".index", ".data-00000-of-00001")
+
+
+PIRM = "aiff22/ai-challenge/models_pretrained"
 
 
 RECIPES = {
-    "srcnn": Recipe("SRCNN", "aiff22/ai-challenge/models_pretrained/dped_srcnn", load_srcnn),
+    "srcnn": Recipe("SRCNN", f"{PIRM}/dped_srcnn", load_srcnn),
     "resnet_8_32": Recipe(
         "ResNet-8-32",
-        "aiff22/ai-challenge/models_pretrained/dped_resnet_8_32",
+        f"{PIRM}/dped_resnet_8_32",
         partial(load_resnet, blocks=2, channels=32),
     ),
     "dped": Recipe(
         "DPED (ResNet-12-64)", "aiff22/DPED/models_orig/iphone_orig", partial(load_resnet, blocks=4, channels=64)
     ),
+    "div2k_srcnn": Recipe("SRCNN", f"{PIRM}/div2k_srcnn", load_srcnn),
+    "div2k_resnet_6_16": Recipe(
+        "ResNet-6-16",
+        f"{PIRM}/div2k_resnet_6_16",
+        partial(load_resnet, blocks=1, channels=16),
+    ),
+    "div2k_vgg19_vdsr": Recipe("VDSR", f"{PIRM}/div2k_vgg19_vdsr.ckpt", load_vdsr, endings=("",)),
 }
 
 
@@ -187,7 +199,7 @@ def _build_trained(name: str, root: Path) -> str:
 def load_published(name: str, store: AssetStore) -> nn.Module:
     """A network of RECIPES with its published weights; UnavailableError where they cannot be had."""
     recipe = RECIPES[name]
-    return recipe.load(read_checkpoint(_find_checkpoint(store, recipe.checkpoint)))
+    return recipe.load(read_checkpoint(_find_checkpoint(store, recipe)))
 
 
 def _build_published(name: str, store: AssetStore, root: Path) -> str:
@@ -222,14 +234,14 @@ def _describe_file(path: Path, difference: float) -> str:
     return f"{path}: {path.stat().st_size / 1e3:.0f} kB, at most {difference:.1e} from PyTorch at {sizes} px"
 
 
-def _find_checkpoint(store: AssetStore, prefix: str) -> Path:
+def _find_checkpoint(store: AssetStore, recipe: Recipe) -> Path:
     try:
-        paths = [store.find(f"{prefix}.{ending}") for ending in ("index", "data-00000-of-00001")]
+        paths = [store.find(recipe.checkpoint + ending) for ending in recipe.endings]
     except DataError as error:
         raise UnavailableError(str(error)) from error
-    if paths[0].parent != paths[1].parent:
-        raise DataError(f"{paths[0]} and {paths[1]} belong in one folder: complete the mirror.")
-    return paths[0].with_suffix("")
+    if len({path.parent for path in paths}) > 1:
+        raise DataError(f"{' and '.join(map(str, paths))} belong in one folder: complete the mirror.")
+    return paths[0].with_name(Path(recipe.checkpoint).name)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Fixtures that more than one test module needs."""
 
 import contextlib
+import importlib.util
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +45,19 @@ def assets_dir() -> Path:
     if mirror is None:
         pytest.skip("no mirror of the upstream files (HARNESS_ASSETS or ../shared/assets)")
     return mirror
+
+
+@pytest.fixture(scope="session")
+def tensorflow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with graphs and TensorFlow Lite models, written in a process of its own."""
+    for package in ("tensorflow", "tf2onnx", "ai_edge_litert"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed (the extras tensorflow and litert)")
+    folder = tmp_path_factory.mktemp("tensorflow")
+    subprocess.run(
+        [sys.executable, Path(__file__).with_name("tensorflow_models.py"), folder], check=True, capture_output=True
+    )
+    return folder
 
 
 @pytest.fixture(autouse=True)

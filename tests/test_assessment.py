@@ -20,9 +20,9 @@ from harness import assessment
 from harness.assessment import Assessed, Chosen, assess
 from harness.assets import open_store
 from harness.datasets import open_dataset
-from harness.executor import NAME, open_executor
+from harness.executor import NAME, open_crew
 from harness.isolation import ModelProcess
-from harness.job import Evaluation
+from harness.job import Evaluation, Job
 from harness.progress import CHECK, QUALITY, Step
 from harness.submission import SubmissionFolder
 
@@ -37,9 +37,9 @@ def several(evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def assess_all(folders: Sequence[SubmissionFolder], evaluation: Evaluation, workers: int) -> list[Assessed]:
-    with open_executor(workers) as executor:
+    with open_crew(dataclasses.replace(evaluation, workers=workers)) as crew:
         chosen = [Chosen(folder, "all") for folder in folders]
-        return list(assess(chosen, evaluation, executor=executor, on_progress=ignore))
+        return list(assess(chosen, evaluation, crew=crew, on_progress=ignore))
 
 
 def test_two_workers_give_the_digits_of_one(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
@@ -65,13 +65,13 @@ def test_a_failure_keeps_no_other_back_and_is_the_first_in_the_images_order(
 def test_a_second_pass_that_differs_is_a_failure(
     several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    enhance, passes = assessment.Job.enhance, []
+    enhance, passes = Job.enhance, []
 
-    def drift(job: assessment.Job, process: object, image: np.ndarray) -> np.ndarray:
+    def drift(job: Job, process: object, image: np.ndarray) -> np.ndarray:
         passes.append(image)
         return enhance(job, process, image) + np.float32(0.01 * (len(passes) > 12))  # 2 photos and 10 pairs
 
-    monkeypatch.setattr(assessment.Job, "enhance", drift)
+    monkeypatch.setattr(Job, "enhance", drift)
     monkeypatch.setattr(assessment, "CHUNK", 10)
     (found,) = assess_all([submit(models.brighten())], several, 1)
     assert found.record.failure is not None
@@ -84,14 +84,14 @@ def test_a_fault_ends_the_processes_behind_it(
     several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The photos show the fault, while the pairs take for ever."""
-    enhance = assessment.Job.enhance
+    enhance = Job.enhance
 
-    def stop_on_pairs(job: assessment.Job, process: ModelProcess, image: np.ndarray) -> np.ndarray:
+    def stop_on_pairs(job: Job, process: ModelProcess, image: np.ndarray) -> np.ndarray:
         if image.shape == several.dataset.load_pair("0").source.shape:
             process.pause()  # whoever waits for it waits for ever
         return enhance(job, process, image)
 
-    monkeypatch.setattr(assessment.Job, "enhance", stop_on_pairs)
+    monkeypatch.setattr(Job, "enhance", stop_on_pairs)
     start_s = time.monotonic()
     (found,) = assess_all([submit(models.all_nan())], several, 2)
     assert found.record.failure is not None
@@ -101,9 +101,9 @@ def test_a_fault_ends_the_processes_behind_it(
 
 def test_progress_counts_every_output_once(several: Evaluation, submit: Callable[..., SubmissionFolder]) -> None:
     seen: list[Step] = []
-    with open_executor(2) as executor:
+    with open_crew(dataclasses.replace(several, workers=2)) as crew:
         chosen = [Chosen(submit(models.brighten(), name), "all") for name in "ab"]
-        list(assess(chosen, several, executor=executor, on_progress=seen.append))
+        list(assess(chosen, several, crew=crew, on_progress=seen.append))
     assert [step.done for step in seen if step.stage == CHECK] == [0, 1]
     for name in "ab":
         steps = [step for step in seen if step.submission == name]

@@ -241,6 +241,27 @@ def test_weights_without_metadata_are_one_sentence(tmp_path, capsys, weights_dir
 
 
 @pytest.mark.assets
+@pytest.mark.parametrize(
+    ("name", "checkpoint", "multiply_adds"),
+    [("div2k_resnet_6_16", "div2k_resnet_6_16", 16_992), ("div2k_vgg19_vdsr", "div2k_vgg19_vdsr.ckpt", 664_704)],
+)
+def test_builds_the_networks_of_super_resolution(tmp_path, assets_dir, name, checkpoint, multiply_adds):
+    assert main([name, "--assets", str(assets_dir), "--root", str(tmp_path)]) == 0
+    path = tmp_path / "submissions" / name / "model.onnx"
+    metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert metadata["weights"].endswith(f"models_pretrained/{checkpoint}")
+    counted = count_multiply_adds(path.read_bytes(), layout="NHWC", height_px=10, width_px=20)
+    assert counted == multiply_adds * 200
+
+
+@pytest.mark.assets
+def test_srcnn_of_super_resolution_has_the_graph_of_the_speed_baseline(tmp_path, assets_dir):
+    assert main(["div2k_srcnn", "--assets", str(assets_dir), "--root", str(tmp_path)]) == 0
+    model = onnx.load(tmp_path / "submissions/div2k_srcnn/model.onnx")
+    assert describe(model) == describe(onnx.load(ROOT / SPEED_BASELINES_DIR / "srcnn.onnx"))
+
+
+@pytest.mark.assets
 def test_builds_srcnn_with_the_graph_of_the_speed_baseline(tmp_path, assets_dir):
     assert main(["srcnn", "--assets", str(assets_dir), "--root", str(tmp_path)]) == 0
     model = onnx.load(tmp_path / "submissions/srcnn/model.onnx")

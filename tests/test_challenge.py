@@ -120,3 +120,11 @@ def test_missing_file_and_unknown_names() -> None:
         read_challenge("pirm2018")
     with pytest.raises(UsageError, match="phases of pirm2018b: validation, test"):
         find_phase(read_challenge("pirm2018b"), "tset")
+
+
+def test_a_baseline_beside_the_file_comes_before_the_package_s(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_bytes((FOLDER / "pirm2018b.toml").read_bytes())
+    assert read_challenge(path).baseline.model == FOLDER / "srcnn.onnx"
+    (tmp_path / "srcnn.onnx").write_bytes(b"mine")
+    assert read_challenge(path).baseline.model == tmp_path / "srcnn.onnx"

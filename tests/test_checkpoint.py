@@ -1,11 +1,13 @@
-"""The reader of TensorFlow V2 checkpoints: on files written here byte by byte, and on the published ones."""
+"""The reader of TensorFlow checkpoints: on files written here byte by byte, and on the published ones."""
 
+import hashlib
 import struct
 
 import numpy as np
 import pytest
 
-from reference.checkpoint import CheckpointError, compute_crc32c, read_checkpoint
+from reference.checkpoint import read_checkpoint
+from reference.table import CheckpointError, compute_crc32c, iterate_fields, list_values, parse_shape
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 HEADER = b"\x08\x01\x1a\x02\x08\x01"
@@ -39,7 +41,7 @@ def make_entry(array: np.ndarray, offset: int, dtype: int = 1) -> bytes:
     return b"\x08" + bytes([dtype]) + place + b"\x35" + struct.pack("<I", mask(compute_crc32c(raw)))
 
 
-def write_checkpoint(folder, items, data, *, compression=0):
+def make_table(items: list[tuple[bytes, bytes]], compression: int = 0) -> bytes:
     data_block = make_block(items, compression)
     meta_block = make_block([])
     handle = make_varint(0) + make_varint(len(data_block) - 5)
@@ -47,10 +49,37 @@ def write_checkpoint(folder, items, data, *, compression=0):
     start = len(data_block)
     footer = make_varint(start) + make_varint(len(meta_block) - 5)
     footer += make_varint(start + len(meta_block)) + make_varint(len(index_block) - 5)
-    index = data_block + meta_block + index_block + footer.ljust(40, b"\0") + MAGIC
-    (folder / "model.index").write_bytes(index)
+    return data_block + meta_block + index_block + footer.ljust(40, b"\0") + MAGIC
+
+
+def write_checkpoint(folder, items, data, *, compression=0):
+    (folder / "model.index").write_bytes(make_table(items, compression))
     (folder / "model.data-00000-of-00001").write_bytes(data)
     return folder / "model"
+
+
+def make_field(number: int, content: bytes) -> bytes:
+    return bytes([8 * number + 2]) + make_varint(len(content)) + content
+
+
+def make_v1_meta(name: str, array: np.ndarray, *, dtype: int = 1, extent: bytes = b"") -> bytes:
+    """A SavedSliceMeta: the shape and, of a variable in one piece, an empty extent for each axis."""
+    shape = b"".join(make_field(2, b"\x08" + make_varint(size)) for size in array.shape)
+    extents = b"".join(make_field(1, extent) for _ in array.shape)
+    return make_field(1, name.encode()) + make_field(2, shape) + bytes([0x18, dtype]) + make_field(4, extents)
+
+
+def make_v1_values(name: str, array: np.ndarray, *, field: int = 5) -> bytes:
+    """A SavedTensorSlices with the values of one variable."""
+    tensor = make_field(3, make_field(field, array.tobytes()))
+    return make_field(2, make_field(1, name.encode()) + make_field(2, b"") + tensor)
+
+
+def write_v1(path, metas: list[bytes], values: dict[str, bytes], *, compression=0):
+    header = make_field(1, b"".join(make_field(1, meta) for meta in metas))
+    items = [(b"", header), *((b"\0" + name.encode() + b"\0\1\1", value) for name, value in values.items())]
+    path.write_bytes(make_table(items, compression))
+    return path
 
 
 @pytest.fixture
@@ -161,10 +190,66 @@ def test_a_compressed_index_is_refused(tmp_path):
         read_checkpoint(prefix)
 
 
+def test_reads_a_v1_file(tmp_path, arrays):
+    arrays = {name: array for name, array in reversed(arrays.items()) if array.ndim} | {"net/scale": np.float64([[2]])}
+    types = {np.dtype("f4"): (1, 5), np.dtype("f8"): (2, 6)}
+    metas = [make_v1_meta(name, array, dtype=types[array.dtype][0]) for name, array in arrays.items()]
+    values = {name: make_v1_values(name, array, field=types[array.dtype][1]) for name, array in sorted(arrays.items())}
+    read = read_checkpoint(write_v1(tmp_path / "model.ckpt", metas, values))
+    assert list(read) == sorted(arrays)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+        assert read[name].flags.writeable
+
+
+def test_v1_files_that_are_not_whole_are_refused(tmp_path):
+    array = np.float32([1, 2, 3])
+    meta, values = make_v1_meta("v", array), {"v": make_v1_values("v", array)}
+    cases = [
+        ([meta], {}, "values of v are not there"),
+        ([meta], {"v": make_v1_values("v", array[:2])}, r"v has 2 values, its shape \(3,\) needs 3"),
+        ([make_v1_meta("v", array, dtype=3)], values, "type 3"),
+        ([make_v1_meta("v", array, extent=b"\x10\x02")], values, "slices"),
+        ([b"\x18\x01"], values, "is no TensorFlow V1 checkpoint"),
+        ([meta], {"v": make_v1_values("v", np.uint8([1, 2, 3]))}, "is no TensorFlow V1 checkpoint"),
+    ]
+    for metas, stored, message in cases:
+        with pytest.raises(CheckpointError, match=message):
+            read_checkpoint(write_v1(tmp_path / "model.ckpt", metas, stored))
+
+
+def test_a_flipped_bit_of_a_v1_file_is_noticed(tmp_path):
+    array = np.float32([1, 2, 3])
+    path = write_v1(tmp_path / "model.ckpt", [make_v1_meta("v", array)], {"v": make_v1_values("v", array)})
+    content = bytearray(path.read_bytes())
+    content[content.index(array.tobytes()) + 1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="checksum of a block"):
+        read_checkpoint(path)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="end mark"):
+        read_checkpoint(path)
+
+
+def read_constants(graph: bytes) -> dict[str, np.ndarray]:
+    """The float constants of a frozen graph by name, from the messages GraphDef, NodeDef, AttrValue, TensorProto."""
+    constants = {}
+    for node in list_values(graph, 1):
+        fields = dict(iterate_fields(node))
+        attributes = dict(tuple(dict(iterate_fields(entry)).values()) for entry in list_values(node, 5))
+        if fields[2] == b"Const" and dict(iterate_fields(attributes[b"dtype"]))[6] == 1:
+            tensor = dict(iterate_fields(dict(iterate_fields(attributes[b"value"]))[8]))
+            values = np.frombuffer(tensor.get(4, tensor.get(5)), "<f4")
+            constants[fields[1].decode()] = values.reshape(parse_shape(tensor[2]))
+    return constants
+
+
 @pytest.mark.assets
-def test_published_srcnn_holds_the_arrays_of_its_frozen_graph(assets_dir):
+@pytest.mark.parametrize("name", ["dped_srcnn", "div2k_srcnn"])
+def test_published_srcnn_holds_the_arrays_of_its_frozen_graph(assets_dir, name):
     folder = assets_dir / "aiff22/ai-challenge/models_pretrained"
-    read = read_checkpoint(folder / "dped_srcnn")
+    read, constants = read_checkpoint(folder / name), read_constants((folder / f"{name}.pb").read_bytes())
     assert {name: array.shape for name, array in read.items()} == {
         "generator/b1": (64,),
         "generator/b2": (32,),
@@ -173,9 +258,24 @@ def test_published_srcnn_holds_the_arrays_of_its_frozen_graph(assets_dir):
         "generator/w2": (5, 5, 64, 32),
         "generator/w3": (5, 5, 32, 3),
     }
-    graph = (folder / "dped_srcnn.pb").read_bytes()
+    for variable, array in read.items():
+        np.testing.assert_array_equal(array, constants[variable], err_msg=variable)
+    others = {variable: float(value) for variable, value in constants.items() if variable not in read}
+    assert sorted(others.values()) == pytest.approx([0.5, 0.58])  # tanh(x) * 0.58 + 0.5
+
+
+@pytest.mark.assets
+def test_published_vdsr_is_a_v1_file(assets_dir):
+    read = read_checkpoint(assets_dir / "aiff22/ai-challenge/models_pretrained/div2k_vgg19_vdsr.ckpt")
+    assert len(read) == 40
+    assert read["shared_model/conv_00_w"].shape == (3, 3, 1, 64)
+    assert read["shared_model/conv_18_w"].shape == (3, 3, 64, 64)
+    assert read["shared_model/conv_20_w"].shape == (3, 3, 64, 1)
+    digest = hashlib.sha256()
     for name, array in read.items():
-        assert array.astype("<f4").tobytes() in graph, name
+        digest.update(name.encode() + array.astype("<f4").tobytes())
+    # names and arrays in turn as tf.train.NewCheckpointReader of TensorFlow 1.8.0 gives them, sorted by name
+    assert digest.hexdigest() == "e4f3a36908d2b5905d9739a7caf09e3c6f38962366f41ce46b537fd523f570bc"
 
 
 @pytest.mark.assets

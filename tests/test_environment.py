@@ -79,6 +79,10 @@ def test_processor_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert environment.read_cpu_model() in (environment.platform.processor(), environment.platform.machine())
 
 
-def test_package_under_another_name_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "PACKAGES", ("numpy", "no-such-package"))
-    assert environment.find_versions() == {"numpy": metadata.version("numpy")}
+def test_package_under_another_name_is_left_out() -> None:
+    assert environment.find_versions(("numpy", "no-such-package")) == {"numpy": metadata.version("numpy")}
+
+
+def test_packages_of_a_format_are_named_beside_the_usual_ones() -> None:
+    packages = environment.describe_environment(("pytest",)).packages
+    assert packages == environment.describe_environment().packages | {"pytest": metadata.version("pytest")}

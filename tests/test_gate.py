@@ -18,6 +18,7 @@ from harness.challenge import find_phase
 from harness.errors import (
     DataError,
     DisturbedError,
+    ModelError,
     RecordError,
     RegressionError,
     SubmissionError,
@@ -183,6 +184,21 @@ def test_what_cannot_be_compared_is_passed_over(evaluation: Evaluation, submit: 
     assert (verdict.status, verdict.exit_code) == ("not compared", 0)
 
 
+def test_a_format_that_cannot_be_run_here_is_passed_over(
+    evaluation: Evaluation, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = submit(models.brighten())
+    run(folder, evaluation, tmp_path)
+
+    def prepare(path: Path, runtime: str) -> None:
+        raise ModelError("it needs a package; pip install it.", stage="load", kind="not_installed")
+
+    monkeypatch.setattr("harness.admission.prepare_model", prepare)
+    verdict = check(folder, evaluation, tmp_path)
+    assert verdict.sentence == "a: not compared, it needs a package; pip install it."
+    assert (verdict.status, verdict.exit_code) == ("not compared", 0)
+
+
 def test_a_record_of_a_split_that_was_trained_on_since_is_a_fault(
     evaluation: Evaluation, submit: Submit, tmp_path: Path
 ) -> None:
@@ -225,7 +241,6 @@ def check_speed(
 
     def take_turns(waiting: Sequence[tuple[Draft, TimingSeries]], *, on_progress: Progress) -> Iterator[Turn]:
         for draft, _ in waiting:
-            assert draft.expected is None  # they wait on disk
             yield Turn(draft, draft.record)  # not finished yet
             yield finish(draft)
 

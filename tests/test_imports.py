@@ -21,22 +21,26 @@ LAYERS = (
     "export",
     "supplement",
     "turns",
-    "fingerprint evaluate boards findings regression published render gallery",
-    "assessment",
+    "outcome evaluate boards findings regression published render gallery",
+    "assessment cluster",
+    "results cluster_crew",
+    "shelf watch timed_tasks worksite",
+    "tasks fingerprint executor",
     "job",
-    "admission agreement audit calibration quality executor contact_sheet",
+    "admission agreement audit calibration quality contact_sheet",
+    "schema template",
     "datasets additions",
-    "timing enhancement isolation launch watchdog dataset embedded assets challenge scoring sensitivity score_table "
-    "environment submission archive tolerances showcase",
+    "remote timing conversion enhancement isolation launch watchdog dataset embedded assets challenge scoring "
+    "sensitivity score_table environment submission archive tolerances showcase",
     "flags peers",
     "forecast",
-    "statistics metrics protocol records files screen signals progress errors __init__",
+    "statistics metrics formats protocol records files screen signals progress errors __init__",
 )
 """From the top; a name stands for a module or for all modules of a package. Within a layer only circles are wrong."""
 
 CHILD = {
     "worker": {"protocol", "confinement", "serving"},
-    "serving": {"protocol", "confinement", "runtimes"},
+    "serving": {"formats", "protocol", "confinement", "runtimes"},
     "confinement": {"__init__"},
     "runtimes": {"protocol", "runtimes"},
 }
@@ -52,6 +56,7 @@ REFERENCE = {
     "data": {"assets", "datasets"},
     "distill": {"assets", "embedded", "files"},
     "export": {"files"},
+    "export_formats": {"assets", "errors", "files", "formats"},
     "fit_camera": {"assets", "datasets", "embedded", "files"},
     "train": {"assets"},
     "training_page": {"render"},
@@ -61,7 +66,20 @@ REFERENCE = {
 }
 """The modules of reference that may import harness, and what of it."""
 
-HEAVY = {"torch", "torchvision", "pyiqa", "onnx", "onnxruntime", "matplotlib"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "pyiqa",
+    "onnx",
+    "onnxruntime",
+    "matplotlib",
+    "tensorflow",
+    "tf2onnx",
+    "ai_edge_litert",
+    "dask",
+    "distributed",
+    "fsspec",
+}
 """Imported only inside the functions that use them; runtimes, in the child process, is there for nothing else."""
 
 SLOW = {"numpy", "scipy", "pandas", "skimage", "PIL", "tabulate", "msgspec"}

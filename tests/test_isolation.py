@@ -65,8 +65,8 @@ def test_a_file_that_does_not_load_is_a_failed_load(tmp_path: Path) -> None:
     with ModelProcess(memory_limit_bytes=LIMIT_BYTES) as process:
         with pytest.raises(ModelError, match="its load failed") as caught:
             load(process, path)
-        with pytest.raises(ModelError, match="unknown runtime 'torch'"):
-            process.load(path, runtime="torch", threads=1, deadline_s=60)
+        with pytest.raises(ModelError, match="unknown runtime 'keras'"):
+            process.load(path, runtime="keras", threads=1, deadline_s=60)
         with pytest.raises(ModelError, match="no model is loaded"):
             run(process)
     assert caught.value.stage == "load"

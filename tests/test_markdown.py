@@ -144,11 +144,13 @@ def test_those_without_a_result_are_listed_with_the_reason(challenge: Challenge)
         make_failure("crashed", "it crashed at the second photo"),
         make_failure("greedy", "it needs 4.1 GB", status="disqualified", kind="out_of_memory"),
         make_failure("absent", "no file", status="unavailable", kind="missing"),
+        make_failure("foreign", "pip install it", status="unavailable", kind="not_installed"),
     )
     assert read_table(page, "Not ranked") == [
         {"Submission": "crashed", "Status": "failed (run: crash)", "Reason": "it crashed at the second photo"},
         {"Submission": "greedy", "Status": "disqualified (run: out_of_memory)", "Reason": "it needs 4.1 GB"},
         {"Submission": "absent", "Status": "weights not available here", "Reason": "no file"},
+        {"Submission": "foreign", "Status": "not run here", "Reason": "pip install it"},
     ]
     assert "## Not ranked" not in render(challenge, make_record("alpha"))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import models
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -166,6 +167,26 @@ def run(tmp_path: Path, model: onnx.ModelProto, source: np.ndarray) -> np.ndarra
     # the way of a GPU, on the CPU
     np.testing.assert_array_equal(run_content(model.SerializeToString(), source, bound=True), output)
     return output
+
+
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+@pytest.mark.skipif(not HAS_CUDA, reason="ONNX Runtime has no CUDA provider here")
+def test_cuda_computes_what_the_cpu_does(tmp_path: Path, source: np.ndarray) -> None:
+    content = models.convolve().SerializeToString()
+    planes = np.ascontiguousarray(source.transpose(0, 3, 1, 2))
+    model = load_model(content, threads=1, device="cuda")
+    assert isinstance(model, BoundSession)
+    model.place(planes)
+    model.run()
+    np.testing.assert_allclose(model.take(), run_content(content, planes), atol=1e-2)  # sums of up to 27, TF32 allowed
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="ONNX Runtime has a CUDA provider here")
+def test_cuda_that_is_missing_is_named() -> None:
+    with pytest.raises(ValueError, match="CUDA is not available to ONNX Runtime; install onnxruntime-gpu"):
+        load_model(models.brighten().SerializeToString(), threads=1, device="cuda")
 
 
 @pytest.fixture

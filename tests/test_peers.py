@@ -10,6 +10,8 @@ from harness.metrics import ms_ssim, psnr, ssim
 from harness.metrics.profiles import convert_to_grey, quantize
 from harness.peers import LIBRARIES, Images, Library
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # what others warn of is not ours to mend
+
 Image = np.ndarray
 
 

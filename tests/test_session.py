@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import models
 import numpy as np
 import pytest
 import tiny
@@ -30,3 +31,28 @@ def test_more_threads_or_workers_than_cpus_are_refused(challenge: Challenge, tmp
     with pytest.raises(UsageError, match=f"--{name} 9999 is more than the"):
         options = session.Options(**{name: 9999})
         session.prepare_evaluation(challenge, str(folder), open_store(), options, on_progress=ignore)
+
+
+def test_the_challenge_is_that_for_which_the_folders_are_made(tmp_path: Path) -> None:
+    def submit(name: str, **keys: str) -> Path:
+        return models.write_submission(tmp_path / name, **keys)
+
+    plain, other = submit("plain"), submit("other", challenge="ntire_esr")
+    own, faulty = submit("own", challenge="mine"), submit("faulty", challenge="x", unknown="y")
+    assert session.choose_challenge(None, ()) == session.choose_challenge(None, [plain, faulty]) == "pirm2018b"
+    assert session.choose_challenge(None, [other]) == "ntire_esr"
+    assert session.choose_challenge("some.toml", [plain, other]) == "some.toml"
+    with pytest.raises(UsageError, match=r"made for ntire_esr and pirm2018b; name one with --challenge\.$"):
+        session.choose_challenge(None, [plain, other])
+    with pytest.raises(UsageError, match=r"own is made for the challenge 'mine'; name its file with --challenge\.$"):
+        session.choose_challenge(None, [own])
+
+
+def test_submissions_of_another_challenge_are_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    models.write_submission(tmp_path / "submissions" / "plain")
+    other = models.write_submission(tmp_path / "submissions" / "other", challenge="ntire_esr")
+    assert [folder.name for folder in session.read_folders(None, "ntire_esr")[0]] == ["other"]
+    assert [folder.name for folder in session.read_folders([other], "pirm2018b")[0]] == ["other"]
+    with pytest.raises(UsageError, match=r"no submission for mine in .*, only for ntire_esr, pirm2018b; name folders"):
+        session.read_folders(None, "mine")

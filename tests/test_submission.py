@@ -52,10 +52,34 @@ def test_a_manifest_is_read_with_its_defaults(tmp_path: Path) -> None:
     assert (folder.manifest.runtime, folder.manifest.weights) == ("onnx", "")
 
 
+@pytest.mark.parametrize(
+    ("keys", "runtime", "model_file"),
+    [
+        ("", "onnx", "model.onnx"),
+        ('runtime = "tensorflow"', "tensorflow", "model.pb"),
+        ('runtime = "torch"', "torch", "model.py"),
+        ('model_file = "net.tflite"', "litert", "net.tflite"),
+        ('model_file = "net.bin"', "onnx", "net.bin"),
+        ('model_file = "net.bin"\nruntime = "pt2"', "pt2", "net.bin"),
+    ],
+)
+def test_runtime_and_model_file_say_each_other(tmp_path: Path, keys: str, runtime: str, model_file: str) -> None:
+    manifest = read_submission(write_manifest(tmp_path / "a", MANIFEST + keys)).manifest
+    assert (manifest.runtime, manifest.model_file) == (runtime, model_file)
+
+
+@pytest.mark.parametrize("key", ["runtime = 3", 'runtime = ["onnx"]', "model_file = 3", "model_file = 1979-05-27"])
+def test_a_runtime_or_file_of_another_type_is_one_sentence(tmp_path: Path, key: str) -> None:
+    with pytest.raises(SubmissionError, match=r"(runtime|model_file): (expected str|invalid)"):
+        read_submission(write_manifest(tmp_path / "a", MANIFEST + key))
+
+
 def test_a_missing_folder_and_a_missing_manifest_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match=r"nowhere is no folder; name a folder that holds submission\.toml"):
         read_submission(tmp_path / "nowhere")
-    with pytest.raises(SubmissionError, match=r"has no submission\.toml as a regular file; the README shows one"):
+    with pytest.raises(
+        SubmissionError, match=r"has no submission\.toml as a regular file; `harness new-submission` writes one"
+    ):
         read_submission(tmp_path)
 
 
@@ -65,7 +89,7 @@ def test_a_missing_folder_and_a_missing_manifest_are_told_apart(tmp_path: Path) 
         ('name = "a"\ntrained_on = "nothing"\n', r"key 'title' is missing .* keys it needs: name, title, trained_on"),
         (MANIFEST + 'lay_out = "NHWC"\n', r"unknown key 'lay_out' .*'layout'.*known keys: name, title, .*weights"),
         (MANIFEST + 'layout = "HWC"\n', "layout: invalid enum value 'HWC'"),
-        (MANIFEST + 'runtime = "torch"\n', "runtime: invalid enum value 'torch'"),
+        (MANIFEST + 'runtime = "keras"\n', "runtime: invalid enum value 'keras'"),
         (MANIFEST.replace('"A"', "3"), "title: expected str, got int"),
         (MANIFEST + "authors = [", "is not valid TOML"),
         (MANIFEST + "authors = " + "[" * 5000, "is not valid TOML"),

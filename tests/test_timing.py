@@ -15,7 +15,16 @@ from harness.isolation import ModelProcess
 from harness.protocol import Ran
 from harness.records import Timing
 from harness.statistics import is_noisy
-from harness.timing import RunLimits, TimedModel, TimingPlan, TimingSeries, load_timed, vary_photos
+from harness.timing import (
+    RunLimits,
+    TimedBlock,
+    TimedModel,
+    TimingPlan,
+    TimingSeries,
+    load_timed,
+    time_block,
+    vary_photos,
+)
 
 PHOTOS = [np.full((20, 30, 3), value, np.uint8) for value in (0, 50, 100)]
 LIMITS = RunLimits(memory_bytes=500_000_000, load_s=60, run_s=20)
@@ -33,6 +42,23 @@ def baseline(tmp_path: Path) -> TimedModel:
     return TimedModel(models.save(models.slow(), tmp_path / "srcnn.onnx"), "onnx", "NHWC")
 
 
+def start(
+    model: TimedModel,
+    baseline: TimedModel,
+    plan: TimingPlan = PLAN,
+    *,
+    expected: Sequence[np.ndarray] | None = None,
+    limits: RunLimits = LIMITS,
+    before: Timing | None = None,
+) -> TimingSeries:
+    def measure(model_first: bool) -> TimedBlock:
+        return TimedBlock(
+            time_block(model, baseline, PICTURES, expected=expected, plan=plan, limits=limits, model_first=model_first)
+        )
+
+    return TimingSeries(measure, plan=plan, timing=before)
+
+
 def measure(
     model: TimedModel,
     baseline: TimedModel,
@@ -41,7 +67,7 @@ def measure(
     expected: Sequence[np.ndarray] | None = None,
     limits: RunLimits = LIMITS,
 ) -> Timing:
-    series = TimingSeries(model, baseline, PICTURES, load_expected=lambda: expected, plan=plan, limits=limits)
+    series = start(model, baseline, plan, expected=expected, limits=limits)
     while not series.is_finished():
         series.add_block()
     assert series.timing is not None
@@ -238,9 +264,7 @@ def test_the_blocks_left_are_foretold(
 
 def test_blocks_measured_before_are_gone_on_from(model: TimedModel, baseline: TimedModel) -> None:
     def go_on(timing: Timing | None) -> TimingSeries:
-        return TimingSeries(
-            model, baseline, PICTURES, load_expected=lambda: None, plan=PLAN, limits=LIMITS, timing=timing
-        )
+        return start(model, baseline, before=timing)
 
     first = go_on(None)
     first.add_block()

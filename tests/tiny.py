@@ -7,9 +7,10 @@ import numpy as np
 from PIL import Image
 
 from harness.job import Evaluation
+from harness.outcome import Outcome
 from harness.progress import Step
 from harness.submission import SubmissionFolder
-from harness.turns import Outcome, Run, run_submissions
+from harness.turns import Run, run_submissions
 
 SIDE_PX = 100
 CHALLENGE = """\

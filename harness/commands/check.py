@@ -10,8 +10,8 @@ from harness.commands.options import (
     REPORTS,
     AllowCode,
     AssetsDir,
-    ChallengeName,
     DatasetName,
+    OwnChallenge,
     PhaseName,
     ReportsDir,
     SubmissionDirs,
@@ -26,7 +26,7 @@ from harness.screen import log, out
 
 def check(
     submissions: SubmissionDirs = None,
-    challenge: ChallengeName = "pirm2018b",
+    challenge: OwnChallenge = None,
     dataset: DatasetName = None,
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
@@ -79,7 +79,8 @@ def check(
             if verdict.sentence and verdict.sentence not in told:
                 codes.append(tell(verdict.sentence, verdict.exit_code))
 
-        tolerances, rules = read_tolerances(), read_challenge(challenge)
+        tolerances = read_tolerances()
+        rules = read_challenge(session.choose_challenge(challenge, submissions or ()))
         scored = find_phase(rules, phase)
         folders, faults = session.read_folders(submissions, rules.name)
         for path, fault in faults.items():
@@ -107,17 +108,19 @@ def check(
 
 def validate(
     submission: Annotated[Path, typer.Argument(help="A submission's folder.", parser=read_path, metavar="DIR")],
-    challenge: ChallengeName = "pirm2018b",
+    challenge: OwnChallenge = None,
     allow_code: AllowCode = False,
 ) -> None:
     """Check a submission's folder and graph without running the model."""
     from harness.challenge import read_challenge
-    from harness.session import validate_submission
+    from harness.session import choose_challenge, validate_submission
 
-    described, cost = validate_submission(submission, read_challenge(challenge), allow_code=allow_code)
+    rules = read_challenge(choose_challenge(challenge, [submission]))
+    described, cost = validate_submission(submission, rules, allow_code=allow_code)
     work = "unknown" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.1f} G"
     out.print(
         f"{described.name} is valid: {described.layout}, {cost.model_bytes / 1e6:.2f} MB, "
-        f"{cost.parameters:,} parameters, {work} multiply-adds at the timed size.",
+        f"{cost.parameters:,} parameters, {work} multiply-adds at "
+        f"{rules.counted_size.width_px}x{rules.counted_size.height_px}.",
         markup=False,
     )

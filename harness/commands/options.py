@@ -28,11 +28,18 @@ SubmissionDirs = Annotated[
     typer.Argument(help="Submission folders; none: those of ./submissions for it.", parser=read_path, metavar="DIR"),
 ]
 ChallengeName = Annotated[str, typer.Option("--challenge", help="A challenge's name, or the path of its TOML file.")]
+OwnChallenge = Annotated[
+    str | None,
+    typer.Option(
+        "--challenge",
+        help="A challenge's name, or the path of its TOML file; by default that for which the folders are made.",
+    ),
+]
 DatasetName = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        help="A dataset's name, or a folder; by default the challenge's own, or what stands in for it.",
+        help="A dataset's name, a folder, or the URL of one; by default the challenge's own, or what stands in for it.",
         parser=read_name,
         metavar="NAME",
     ),
@@ -56,9 +63,18 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, help="Models at once where only quality is measured; by default the cores."),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        help="The Dask scheduler whose workers do the work, as tcp://HOST:8786.",
+        parser=read_name,
+        metavar="ADDRESS",
+    ),
+]
 AllowCode = Annotated[
     bool,
     typer.Option(
-        "--allow-code", help="Also run models that are programs (TorchScript, .pt2), as far as isolation is on."
+        "--allow-code", help="Also run models that are programs (TorchScript, .pt2, Python), as far as isolation is on."
     ),
 ]

@@ -1,6 +1,5 @@
 """Evaluate submissions."""
 
-import contextlib
 from typing import Annotated
 
 import typer
@@ -9,10 +8,11 @@ from harness.commands.options import (
     REPORTS,
     AllowCode,
     AssetsDir,
-    ChallengeName,
     DatasetName,
     Device,
+    OwnChallenge,
     ReportsDir,
+    Scheduler,
     SubmissionDirs,
     Threads,
     Workers,
@@ -25,13 +25,14 @@ from harness.screen import log, out
 def run(
     context: typer.Context,
     submissions: SubmissionDirs = None,
-    challenge: ChallengeName = "pirm2018b",
+    challenge: OwnChallenge = None,
     dataset: DatasetName = None,
     split: Annotated[str | None, typer.Option(help="A split; by default the largest not trained on.")] = None,
     assets: AssetsDir = None,
     reports: ReportsDir = REPORTS,
     threads: Threads = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     timing: Annotated[bool, typer.Option(help="Measure time (scores need it).")] = True,
     budget_s: Annotated[
         float, typer.Option("--budget", min=1, help="Seconds for the time of one submission, if it stays noisy.")
@@ -56,24 +57,25 @@ def run(
     from harness.assets import open_store
     from harness.challenge import read_challenge
     from harness.display import show_progress
+    from harness.outcome import Outcome
     from harness.progress import Step
     from harness.render.live import describe_figures
     from harness.reporting import check_version, list_other_datasets, select_records, write_leaderboard
 
-    rules = read_challenge(challenge)
+    rules = read_challenge(session.choose_challenge(challenge, submissions or ()))
     folders, codes = read_folders(submissions, rules.name, report)
     report.challenge, report.outcomes = rules.name, dict.fromkeys(folder.name for folder in folders)
     store = open_store(assets)
     session.remove_leftovers(reports, store)
     archive.check_writable(reports)
-    claim = session.claim_machine(reports) if timing else contextlib.nullcontext()
-    with claim, show_progress(quiet=quiet) as display:
+    with session.open_place(reports, scheduler, timing=timing) as cluster, show_progress(quiet=quiet) as display:
         evaluation, notes = session.prepare_evaluation(
             rules,
             dataset,
             store,
             session.Options(threads, workers, timing, device, allow_code, budget_s),
             on_progress=display.take,
+            cluster=cluster,
         )
         report.dataset = evaluation.dataset.name
         report.notes = [f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes]
@@ -89,7 +91,7 @@ def run(
         if notes and not quiet:
             log.print(*notes, sep="\n", markup=False)
 
-        def on_outcome(outcome: turns.Outcome) -> None:
+        def on_outcome(outcome: Outcome) -> None:
             codes.append(outcome.exit_code)
             report.outcomes[outcome.submission] = outcome
             display.conclude(
@@ -99,7 +101,7 @@ def run(
                 tell(outcome.sentence, outcome.exit_code)
 
         display.expect([*report.outcomes], budget_s=evaluation.plan.budget_s if evaluation.plan else None)
-        run = turns.Run(evaluation, reports, split, again)
+        run = turns.Run(evaluation, reports, split, again, session.choose_crew(cluster))
         left = supplement.add_metrics(folders, run, metrics or (), on_progress=display.take, on_outcome=on_outcome)
         turns.run_submissions(left, run, on_progress=display.take, on_outcome=on_outcome)
         for fault in gallery.keep_images(folders, evaluation, reports, on_progress=display.take) if images else ():

@@ -10,6 +10,7 @@ from types import ModuleType
 from harness.assets import AssetStore, Progress
 from harness.dataset import Dataset, open_folder
 from harness.errors import DataError, UsageError
+from harness.remote import fetch_folder, is_url
 from harness.scoring import suggest_name
 
 KNOWN = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
@@ -18,23 +19,23 @@ KNOWN = tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
 def open_dataset(
     name: str | Path, store: AssetStore, on_progress: Progress | None = None, *, scale: int = 1
 ) -> Dataset:
-    """A dataset by its name, or a folder with source/, target/ and perhaps photos/; missing upstream files are fetched.
+    """A dataset by its name, or a folder with source/, target/ and perhaps photos/, or the URL of one.
+
+    Missing upstream files, and those under a URL, are fetched.
 
     scale: how many times as wide and high as its source a target has to be. UsageError for an unknown name, and where
     the dataset has another scale.
     """
     if str(name) in KNOWN:
         dataset: Dataset = _find_module(str(name)).open_dataset(store, on_progress)
+    elif is_url(str(name)):
+        dataset = _open_folder(fetch_folder(str(name), store.cache, on_progress), scale)
     elif Path(name).is_dir():
-        if Path(name).resolve().name in KNOWN:
-            raise UsageError(
-                f"the folder {name} has the name of another dataset, whose records it would replace: rename it"
-            )
-        dataset = open_folder(Path(name), scale=scale)
+        dataset = _open_folder(Path(name), scale)
     else:
         raise UsageError(
             f"unknown dataset '{name}'{suggest_name(str(name), KNOWN)}: name {', '.join(KNOWN)}, or a folder with "
-            "source/ and target/"
+            "source/ and target/, or its URL"
         )
     if dataset.scale != scale:
         raise UsageError(
@@ -42,6 +43,14 @@ def open_dataset(
             f"challenge asks for {scale} times: name another dataset or challenge"
         )
     return dataset
+
+
+def _open_folder(folder: Path, scale: int) -> Dataset:
+    if folder.resolve().name in KNOWN:
+        raise UsageError(
+            f"the folder {folder} has the name of another dataset, whose records it would replace: rename it"
+        )
+    return open_folder(folder, scale=scale)
 
 
 def open_first(

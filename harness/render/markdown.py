@@ -8,7 +8,7 @@ from harness.boards import Board
 from harness.challenge import Challenge, Phase
 from harness.metrics import get_metric
 from harness.metrics.profiles import find_preparation
-from harness.records import Environment, Record, list_values
+from harness.records import Environment, Failure, Record, list_values
 from harness.render.cells import (
     EMPTY,
     Row,
@@ -174,15 +174,22 @@ def render_failures(records: Sequence[Record]) -> str:
     rows = [
         {
             "Submission": escape(record.submission.name),
-            "Status": "weights not available here"
-            if record.status == "unavailable"
-            else f"{record.status} ({escape(record.failure.stage)}: {escape(record.failure.kind)})",
+            "Status": describe_status(record, record.failure),
             "Reason": escape(record.failure.message),
         }
         for record in records
         if record.failure is not None
     ]
     return f"## Not ranked\n\n{render_table(rows, texts=tuple(rows[0]))}" if rows else ""
+
+
+def describe_status(record: Record, failure: Failure) -> str:
+    """Where a submission without a result stands."""
+    if failure.kind == "not_installed":
+        return "not run here"
+    if record.status == "unavailable":
+        return "weights not available here"
+    return f"{record.status} ({escape(failure.stage)}: {escape(failure.kind)})"
 
 
 def render_runs(records: Sequence[Record]) -> str:

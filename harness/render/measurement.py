@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.boards import Board, summarise_timing
 from harness.flags import find_flags, find_twins
-from harness.protocol import CODE
+from harness.formats import CODE
 from harness.records import Record, Timing
 from harness.render.cells import Row, escape, format_estimate, format_number, render_table
 from harness.statistics import NOISY

@@ -171,7 +171,10 @@ def describe_environment(record: Record) -> Iterator[tuple[str, str]]:
     if (memory := record.memory) is not None:
         peak, loaded = f"{memory.peak_bytes / 1e6:.0f} MB at the peak", f"{memory.loaded_bytes / 1e6:.0f} MB loaded"
         yield "Memory", f"{peak}, {loaded} ({memory.method})"
-    yield "Machine", f"{environment.cpu_model}, {environment.cpu_count} CPUs, {environment.os}"
+    host = f"{environment.host}: " if environment.host else ""
+    yield "Machine", f"{host}{environment.cpu_model}, {environment.cpu_count} CPUs, {environment.os}"
+    if record.quality is not None and record.quality.hosts:
+        yield "Quality measured on", ", ".join(record.quality.hosts)
     yield "Measured", environment.started_utc
     yield "Harness", f"{environment.git_commit[:12] or 'no commit'}{' with changes' if environment.git_dirty else ''}"
     yield "Python", environment.python

@@ -39,11 +39,16 @@ def count_multiply_adds(content: bytes, *, layout: Layout, width_px: int, height
 
 def load_model(content: bytes, *, kind: str, threads: int, device: Device, seed: int | None) -> "Program":
     """Make a program ready to run."""
+    prepare_torch(threads, device)
+    return Program(read_model(content, kind, device), device, seed)
+
+
+def prepare_torch(threads: int, device: Device) -> None:
+    """Give PyTorch its threads. Raises ValueError where it has no such device."""
     torch.set_num_threads(threads)
     torch.set_num_interop_threads(1)
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("CUDA is not available to PyTorch; install a build for it, or leave out --device cuda")
-    return Program(read_model(content, kind, device), device, seed)
 
 
 def read_model(content: bytes, kind: str, device: Device = "cpu") -> Any:

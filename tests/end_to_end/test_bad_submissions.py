@@ -38,7 +38,11 @@ def bad_manifest(name: str, content: str | bytes, fault: str, remedy: str) -> Ca
     return Case(name, text(content), f"{MANIFEST}", fault, remedy, VALIDATE, SUBMISSION)
 
 
-NO_FILE = (MANIFEST.rpartition("/")[0], "has no submission.toml as a regular file", "the README shows one to start")
+NO_FILE = (
+    MANIFEST.rpartition("/")[0],
+    "has no submission.toml as a regular file",
+    "`harness new-submission` writes one",
+)
 MANIFESTS = (
     bad_manifest("empty", "", "key 'name' is missing", "add it, keys it needs: name, title, trained_on"),
     bad_manifest("key missing", FULL.replace('title = "T"\n', ""), "key 'title' is missing", "add it"),

@@ -205,7 +205,7 @@ def test_the_tables_are_written(place: Place) -> None:
 
 def test_validate_tells_what_a_model_is(place: Place) -> None:
     done = place.succeed("validate", "submissions/good", "--challenge", "challenge/tiny.toml")
-    assert done.stdout == ("good is valid: NHWC, 0.00 MB, 1 parameters, 0.0 G multiply-adds at the timed size.\n")
+    assert done.stdout == ("good is valid: NHWC, 0.00 MB, 1 parameters, 0.0 G multiply-adds at 120x110.\n")
     place.submit("loop", models.endless_loop())
     assert "unknown multiply-adds" in place.succeed("validate", "submissions/loop").stdout  # and it does not run
 
