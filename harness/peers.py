@@ -251,9 +251,9 @@ def bind_scikit_video(images: Images) -> Implementations:
 
 
 def bind_tensorflow(images: Images) -> Implementations:
-    """Last: torch and torchvision crash when they are loaded after it."""
+    """After torch and torchvision, which crash when they are loaded after it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    tf = importlib.import_module("tensorflow")
+    tf = import_beside_torchvision("tensorflow")
     if images.pair is None:
         return
     x, y = (tf.constant(image[np.newaxis]) for image in images.pair)

@@ -1,20 +1,22 @@
 """SSIM, MS-SSIM and PSNR held against other libraries, as far as they are installed."""
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from harness.metrics import ms_ssim, psnr, ssim
-from harness.metrics.bridge import import_pyiqa
-from harness.metrics.profiles import convert_to_grey
+from harness.metrics.profiles import convert_to_grey, quantize
+from harness.peers import LIBRARIES, Images, Library
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore")  # what others warn of is not ours to mend
+
+Image = np.ndarray
 
 
-def make_pair(height: int = 190, width: int = 203) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 in [0, 1], every channel changed alike."""
+def make_pair(height: int = 192, width: int = 208) -> tuple[Image, Image]:
+    """Float32 in [0, 1], every channel changed alike. Sizes that halve without a rest: others do borders otherwise."""
     random = np.random.default_rng(6)
     target = ndimage.gaussian_filter(random.random((height, width, 3)), 3, axes=(0, 1))
     target = (target - target.min()) / np.ptp(target)
@@ -22,47 +24,77 @@ def make_pair(height: int = 190, width: int = 203) -> tuple[np.ndarray, np.ndarr
     return output.astype(np.float32), target.astype(np.float32)
 
 
-def to_tensors(pair: tuple[np.ndarray, np.ndarray]) -> list[Any]:
-    return [torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis].copy()) for image in pair]
+def find_library(name: str) -> Library:
+    """The library, where it is installed."""
+    library = next(library for library in LIBRARIES if library.name == name)
+    if not library.is_installed:
+        pytest.skip(f"{name} is not installed")
+    return library
 
 
-@pytest.fixture(scope="module")
-def piq() -> Any:
-    import_pyiqa()  # makes torchvision loadable
-    return pytest.importorskip("piq")
+def compute_psnr(x: Image, y: Image) -> float:
+    return psnr(x, y, data_range=1)
 
 
-@pytest.fixture(scope="module")
-def torchmetrics() -> Any:
-    import_pyiqa()
-    return pytest.importorskip("torchmetrics.functional.image")
+def compute_ssim(x: Image, y: Image) -> float:
+    return ssim(x, y, data_range=1)
 
 
-def test_psnr_is_that_of_piq_and_torchmetrics(piq: Any, torchmetrics: Any) -> None:
-    pair = make_pair()
-    value = psnr(*pair, data_range=1)
-    assert float(piq.psnr(*to_tensors(pair))) == pytest.approx(value, abs=1e-4)
-    theirs = torchmetrics.peak_signal_noise_ratio(*to_tensors(pair), data_range=1.0)
-    assert float(theirs) == pytest.approx(value, abs=1e-4)
+def compute_channels(x: Image, y: Image) -> float:
+    return ms_ssim(x, y, data_range=1, shrink_window=False, per_channel=True)
 
 
-def test_ssim_is_that_of_piq_and_torchmetrics(piq: Any, torchmetrics: Any) -> None:
-    pair = make_pair()
-    value = ssim(*pair, data_range=1)
-    assert float(piq.ssim(*to_tensors(pair), downsample=False)) == pytest.approx(value, abs=1e-5)
-    theirs = torchmetrics.structural_similarity_index_measure(*to_tensors(pair), data_range=1.0)
-    assert float(theirs) == pytest.approx(value, abs=2e-3)  # its windows reach over the border, which it mirrors
+def compute_grey(x: Image, y: Image) -> float:
+    return ssim(convert_to_grey(quantize(x)), convert_to_grey(quantize(y)), data_range=255)
 
 
-def test_ms_ssim_of_channels_is_that_of_piq(piq: Any) -> None:
-    pair = make_pair(192, 208)  # sizes that halve without a rest: borders are treated otherwise there
-    value = ms_ssim(*pair, data_range=1, shrink_window=False, per_channel=True)
-    assert float(piq.multi_scale_ssim(*to_tensors(pair))) == pytest.approx(value, abs=1e-5)
+def compute_shipped(x: Image, y: Image) -> float:
+    return psnr(quantize(x), quantize(y), data_range=255)
 
 
-def test_ssim_of_pyiqa_is_that_of_the_profile_wang() -> None:
-    output, target = (np.rint(image * 255).astype(np.uint8) for image in make_pair())
-    theirs = import_pyiqa().create_metric("ssim", device="cpu")
-    tensors = to_tensors((output.astype(np.float32) / 255, target.astype(np.float32) / 255))
-    ours = ssim(convert_to_grey(output), convert_to_grey(target), data_range=255)
-    assert float(theirs(*tensors)) == pytest.approx(ours, abs=1e-4)
+def compute_shipped_ssim(x: Image, y: Image) -> float:
+    return ssim(quantize(x), quantize(y), data_range=255)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "ours", "tolerance"),
+    [
+        ("scikit-image", "psnr", compute_psnr, 1e-9),
+        ("scikit-image", "ssim", compute_ssim, 1e-9),
+        ("opencv-python", "psnr", compute_shipped, 1e-9),
+        ("opencv-python", "ssim", compute_ssim, 2e-3),  # its windows reach over the border
+        ("pyiqa", "psnr", compute_psnr, 1e-4),
+        ("pyiqa", "ssim", compute_grey, 1e-4),  # on 8 bits it gets floats of 8 bits
+        ("piq", "psnr", compute_psnr, 1e-4),
+        ("piq", "ssim", compute_ssim, 1e-5),
+        ("piq", "ms_ssim", compute_channels, 1e-5),
+        ("torchmetrics", "psnr", compute_psnr, 1e-4),
+        ("torchmetrics", "ssim", compute_ssim, 2e-3),  # its windows reach over the border, which it mirrors
+        ("pytorch-msssim", "ssim", compute_ssim, 1e-5),
+        ("pytorch-msssim", "ms_ssim", compute_channels, 1e-5),
+        ("kornia", "psnr", compute_psnr, 1e-4),
+        ("kornia", "ssim", compute_ssim, 1e-5),
+        ("basicsr", "psnr", compute_shipped, 1e-9),
+        ("basicsr", "ssim", compute_shipped_ssim, 1e-9),
+        ("tensorflow", "psnr", compute_psnr, 1e-4),
+        ("tensorflow", "ssim", compute_ssim, 2e-5),
+        ("tensorflow", "ms_ssim", compute_channels, 2e-5),
+    ],
+)
+def test_values_are_those_of_other_libraries(
+    name: str, metric: str, ours: Callable[[Image, Image], float], tolerance: float
+) -> None:
+    library, pair = find_library(name), make_pair()
+    if name == "pyiqa":
+        pair = tuple((quantize(image) / np.float32(255)).astype(np.float32) for image in pair)  # type: ignore[assignment]
+    (theirs,) = [found.compute() for found in library.bind(Images(*pair)) if found.metric == metric]
+    assert theirs == pytest.approx(ours(*pair), abs=tolerance)
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
+def test_each_library_has_a_metric(library: Library) -> None:
+    found = list(find_library(library.name).bind(Images(*make_pair())))
+    assert found
+    assert len({implementation.metric for implementation in found}) == len(found)
+    alone = list(library.bind(Images(make_pair()[0])))
+    assert all(implementation.metric == "niqe" for implementation in alone)
