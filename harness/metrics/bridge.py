@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import sys
 import threading
 import warnings
@@ -88,7 +89,11 @@ def import_pyiqa() -> Any:
                 import torchvision  # noqa: F401
             except RuntimeError:
                 declared = _declare_operators(torch)  # as long as this lives  # noqa: F841
+            known = "pyiqa" in sys.modules
             import pyiqa
+
+            if not known:
+                gc.collect()  # it leaves a file open, of which Python would warn later and elsewhere
     except ImportError as error:
         raise UsageError(f"metrics of pyiqa need pyiqa ({error}): {INSTALL}") from None
     return pyiqa
