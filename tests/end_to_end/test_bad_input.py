@@ -60,7 +60,7 @@ def test_a_model_that_breaks_a_rule(
     ("keys", "sentences"),
     [
         ({"title": None}, ("key 'title' is missing", "keys it needs: name, title, trained_on")),
-        ({"titel": "T"}, ("unknown key 'titel'", "'title'", "known keys: name, title, trained_on, authors")),
+        ({"titel": "T"}, ("unknown key 'titel'", "'title'", "known keys: name, title, trained_on, challenge, authors")),
         ({"model_file": "/etc/hostname"}, ("must be a plain file name",)),
     ],
     ids="missing misspelt path".split(),
@@ -182,7 +182,10 @@ def test_photos_of_several_sizes_cannot_be_timed(place: Place) -> None:
     ("arguments", "known"),
     [
         (("run", "--challenge", "pirm2019", "--dataset", "pictures"), "pirm2018b"),
-        (("run", "--challenge", "challenge/tiny.toml", "--dataset", "pirm2018c"), "name pirm2018b, embedded, or a"),
+        (
+            ("run", "--challenge", "challenge/tiny.toml", "--dataset", "pirm2018c"),
+            "name embedded, ntire_esr, pirm2018a, pirm2018b, or a",
+        ),
         (
             ("run", "--challenge", "challenge/tiny.toml", "--dataset", "pictures", "--split", "tset"),
             "known ones are all",
@@ -192,7 +195,7 @@ def test_photos_of_several_sizes_cannot_be_timed(place: Place) -> None:
         (("metric", "niqe", "pictures/source/0.png", "pictures/target/0.png"), "NIQE takes no TARGET"),
         (("leaderboard", "--challenge", "challenge/tiny.toml", "--phase", "tset"), "phases of tiny: validation"),
         (("fetch", "pirm2018x"), "the known ones are pirm2018b"),
-        (("run", "--assets", "nowhere"), "is not a folder: mend --assets"),
+        (("run", "--challenge", "challenge/tiny.toml", "--assets", "nowhere"), "is not a folder: mend --assets"),
     ],
     ids="challenge dataset split metric target no-target phase group assets".split(),
 )

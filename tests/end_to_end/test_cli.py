@@ -207,12 +207,13 @@ def test_validate_tells_what_a_model_is(place: Place) -> None:
     done = place.succeed("validate", "submissions/good", "--challenge", "challenge/tiny.toml")
     assert done.stdout == ("good is valid: NHWC, 0.00 MB, 1 parameters, 0.0 G multiply-adds at 120x110.\n")
     place.submit("loop", models.endless_loop())
-    assert "unknown multiply-adds" in place.succeed("validate", "submissions/loop").stdout  # and it does not run
+    # and it does not run
+    assert "unknown multiply-adds" in place.succeed("validate", "submissions/loop", *TINY[:2]).stdout
 
 
 def test_validate_names_the_folder_of_a_model_that_breaks_a_rule(place: Place) -> None:
     folder = place.submit("fixed", models.fixed_size())
-    error = place.refuse(3, "validate", folder)
+    error = place.refuse(3, "validate", folder, *TINY[:2])
     assert error == (
         f"error: {folder}: model.onnx: its input [1x100x100x3] has a fixed size as NHWC; "
         "export it with free height and width."
@@ -245,8 +246,8 @@ def test_score_gives_nine_of_the_twelve_published_rows(place: Place) -> None:
 
 def test_list_names_what_can_be_given(place: Place) -> None:
     lines = dict(line.split(": ", 1) for line in place.succeed("list").stdout.splitlines())
-    assert lines["challenges"] == "pirm2018b"
-    assert lines["datasets"].startswith("pirm2018b, embedded, ")
+    assert lines["challenges"] == "ntire_esr, pirm2018a, pirm2018b"
+    assert lines["datasets"].startswith("embedded, ntire_esr, pirm2018a, pirm2018b, ")
     assert lines["metrics"] == "psnr, ssim, ms_ssim, niqe"
     assert lines["groups of files"].split(", ")[0] == "pirm2018b"
 

@@ -158,7 +158,7 @@ def test_a_check_takes_the_tolerances_of_the_project_around_it(environment: Path
 
 
 def test_the_packaged_challenge_and_baseline_serve(environment: Path, elsewhere: Path) -> None:
-    said = call(environment / "harness", "validate", "submissions/mine", folder=elsewhere)
+    said = call(environment / "harness", "validate", "submissions/mine", "--challenge", "pirm2018b", folder=elsewhere)
     assert said.startswith("mine is valid: NHWC")
     table = call(environment / "harness", "score", "published:final", "--phase", "test", folder=elsewhere)
     assert "SRCNN" in table
