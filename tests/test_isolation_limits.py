@@ -55,10 +55,10 @@ SPIKE = """
 import mmap, time
 print(flush=True)
 input()
-start_ns = time.perf_counter_ns()
+start_ns = time.process_time_ns()
 held = mmap.mmap(-1, int({byte_count}), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
 held.close()
-print(time.perf_counter_ns() - start_ns, flush=True)
+print(time.process_time_ns() - start_ns, flush=True)
 input()
 """
 
