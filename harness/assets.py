@@ -8,8 +8,8 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -98,17 +98,22 @@ class AssetStore:
 
     def fetch(self, group: str, on_progress: Progress | None = None) -> None:
         """Makes sure that all files of a group are there; those that are stay as they are."""
-        names = list_group(group)
+        self.find_all(list_group(group), on_progress)
+
+    def find_all(self, files: Iterable[str], on_progress: Progress | None = None) -> dict[str, Path]:
+        """Several files by name, as `find` has each; downloads run side by side."""
+        names = list(files)
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
             futures = [pool.submit(self.find, name) for name in names]
             try:
-                for done, future in enumerate(as_completed(futures), start=1):
+                for done, future in enumerate(futures, start=1):  # in order: of several faults the first is told
                     future.result()
                     if on_progress:
                         on_progress(done, len(names))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+        return {name: future.result() for name, future in zip(names, futures, strict=True)}
 
     def _locate(self, name: str) -> Path | None:
         roots = [root for root in (self.mirror, self.cache) if root]

@@ -25,7 +25,6 @@ from harness.estimates import (
     pool_times,
 )
 from harness.flags import find_flags
-from harness.metrics import get_metric
 from harness.metrics.mos_proxy import MosFit
 from harness.metrics.profiles import find_preparation
 from harness.records import Quality, Record, list_values
@@ -186,15 +185,6 @@ def rank_rows(
     return frame.join(find_swaps(frame[frame["rank"].notna()], phase.scores[first], fit))
 
 
-def qualifies(phase: Phase, estimates: Mapping[str, Estimate]) -> bool:
-    """Whether a submission meets the phase's rules for a rank."""
-    for name, bound in phase.qualify.items():
-        value = estimates[name].value if name in estimates else math.nan
-        if not (value >= bound if get_metric(name).higher_is_better else value <= bound):
-            return False
-    return True
-
-
 def build_row(
     record: Record, quality: Quality, challenge: Challenge, phase: Phase, estimates: Mapping[str, Estimate]
 ) -> dict[str, Any]:
@@ -211,7 +201,10 @@ def build_row(
         **list_costs(record),
         **challenge.baseline.list_costs(),
         "loaded_bytes": record.memory.loaded_bytes if record.memory else None,
-        "qualified": qualifies(phase, estimates),
+        "qualified": all(
+            bound.metric in estimates and bound.holds(estimates[bound.metric].value)
+            for bound in challenge.list_bounds(phase)
+        ),
         "status": record.status,
         "noisy": record.timing is not None and is_noisy(record.timing.baseline_samples_ns, record.timing.samples_ns),
         "flagged": bool(find_flags(record)),

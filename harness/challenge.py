@@ -3,6 +3,7 @@
 import re
 import types
 import typing
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -129,6 +130,24 @@ class Phase(_Part, frozen=True):
         return 1 if self.better == "higher" else -1
 
 
+@dataclass(frozen=True)
+class Bound:
+    """A rule for a rank: the least value of a metric, the most where less is better."""
+
+    metric: str
+    value: float
+    lower_is_better: bool
+
+    @property
+    def side(self) -> str:
+        """'at least' or 'at most'."""
+        return "at most" if self.lower_is_better else "at least"
+
+    def holds(self, value: float) -> bool:
+        """Whether a value meets it; NaN does not."""
+        return value <= self.value if self.lower_is_better else value >= self.value
+
+
 class Challenge(_Part, frozen=True, kw_only=True):
     """A whole challenge. `infinite_psnr_db` is what the PSNR of identical images counts as.
 
@@ -168,6 +187,11 @@ class Challenge(_Part, frozen=True, kw_only=True):
             raise ValueError(f"a metric is listed twice: {', '.join(names)}")
         for name in (name for phase in self.phases.values() for name in phase.qualify if name not in names):
             raise ValueError(f"{name}, by which submissions qualify, is none of the metrics: {', '.join(names)}")
+
+    def list_bounds(self, phase: Phase) -> list[Bound]:
+        """What a submission needs for a rank in one of the phases."""
+        lower = {metric.name: metric.lower_is_better for metric in self.metrics}
+        return [Bound(name, value, lower[name]) for name, value in phase.qualify.items()]
 
     def list_names(self) -> set[str]:
         """What a formula may name: metrics, times and costs, and MOS where it is estimated."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from harness.formats import PACKAGE
 from harness.records import Environment
 
-PACKAGE = "efficient-enhancement-harness"
 PACKAGES = (PACKAGE, "numpy", "scipy", "numba", "onnxruntime", "onnx", "pillow", "scikit-image")
 """Those whose version can change a digit or a time; an installed harness has no commit, but a version."""
 CHECKOUT = Path(__file__).parent.parent

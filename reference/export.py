@@ -3,7 +3,7 @@
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +68,27 @@ def measure_difference(content: bytes, module: nn.Module, sizes: Sequence[tuple[
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return compare_outputs(lambda source: session.run(["output"], {"input": source})[0], module, sizes)
+
+
+def compare_outputs(
+    run: Callable[[np.ndarray], np.ndarray],
+    module: nn.Module,
+    sizes: Sequence[tuple[int, int]],
+    *,
+    channels_first: bool = False,
+) -> float:
+    """The largest absolute difference between a file's outputs and those of `module` on seeded noise.
+
+    Both take and return (1, H, W, 3), or (1, 3, H, W). ValueError where a shape differs or an output is not finite.
+    """
     random = np.random.default_rng(0)
     largest = 0.0
     for height, width in sizes:
-        source = random.random((1, height, width, 3), dtype=np.float32)
+        source = random.random((1, 3, height, width) if channels_first else (1, height, width, 3), dtype=np.float32)
         with torch.inference_mode():
             expected = module(torch.from_numpy(source)).numpy()
-        (output,) = session.run(["output"], {"input": source})
+        output = run(source)
         if output.shape != expected.shape:
             raise ValueError(f"at {height}x{width} the file gives shape {output.shape}, PyTorch {expected.shape}")
         if not np.isfinite(output).all() or not np.isfinite(expected).all():

@@ -10,7 +10,7 @@ import inspect
 import io
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +28,7 @@ from harness.formats import find_format, list_files
 from reference import generators, layers
 from reference.build import RECIPES, ROOT, TRAINED, WEIGHTS, load_published, load_trained
 from reference.command import run_command
-from reference.export import EXAMPLE_HEIGHT_PX, EXAMPLE_WIDTH_PX, TOLERANCE
+from reference.export import EXAMPLE_HEIGHT_PX, EXAMPLE_WIDTH_PX, TOLERANCE, compare_outputs
 from reference.generators import Generator
 
 CHECKED_SIZES_PX = ((3, 5), (75, 133), (100, 100), (241, 322))
@@ -86,7 +86,7 @@ def write_submission(module: nn.Module, runtime: str, folder: Path, *, manifest:
     """
     convert, layout, open_files = EXPORTS[runtime]
     contents = convert(module)
-    difference = measure_difference(open_files(*contents), module, CHECKED_SIZES_PX)
+    difference = compare_outputs(open_files(*contents), module, CHECKED_SIZES_PX, channels_first=True)
     if difference > TOLERANCE:
         raise ValueError(f"{folder} is not written: it differs from PyTorch by {difference:.1e}, over {TOLERANCE:.0e}")
     model_file = find_format(runtime).model_file
@@ -194,18 +194,6 @@ def open_litert(content: bytes) -> Run:
         return interpreter.get_tensor(output_index).transpose(0, 3, 1, 2)
 
     return run
-
-
-def measure_difference(run: Run, module: nn.Module, sizes: Sequence[tuple[int, int]]) -> float:
-    """The largest absolute difference between a model's files and `module` on seeded noise."""
-    random = np.random.default_rng(0)
-    largest = 0.0
-    for height, width in sizes:
-        source = random.random((1, 3, height, width), dtype=np.float32)
-        with torch.inference_mode():
-            expected = module(torch.from_numpy(source)).numpy()
-        largest = max(largest, float(np.abs(run(source) - expected).max()))
-    return largest
 
 
 EXPORTS = {

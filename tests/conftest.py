@@ -133,3 +133,14 @@ def quick_training(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def torch_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch's threads as before; the number of those between operators can be set but once in a process."""
+    import torch
+
+    monkeypatch.setattr(torch, "set_num_interop_threads", lambda count: None)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

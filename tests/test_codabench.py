@@ -23,7 +23,7 @@ from harness.codabench import scoring
 from harness.codabench.bundle import write_bundle
 from harness.codabench.columns import LONGEST, list_board_columns
 from harness.codabench.competition import Wishes, plan_competition
-from harness.codabench.program import PACKAGE, list_requirements
+from harness.codabench.program import SOURCES, list_requirements
 from harness.codabench.sample import build_model
 from harness.codabench.settings import read_settings
 from harness.datasets import open_dataset
@@ -59,7 +59,7 @@ def test_a_bundle_of_one_phase_keeps_the_rules(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_a_bundle_and_says_what_to_know(home: Path, tmp_path: Path) -> None:
-    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(PACKAGE.parent)}
+    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(SOURCES.parent)}
     options = ["--dataset", "pictures", "--no-timing", "--out", str(tmp_path / "new.zip"), "--start", "2030-01-01"]
     command = [sys.executable, "-m", "harness", "codabench", "challenge/tiny.toml", *options]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=True)

@@ -217,10 +217,11 @@ def test_a_submission_below_what_qualifies_is_no_score(tmp_path: Path) -> None:
     """Codabench ranks every submission that has a score."""
     path = tiny.write_challenge(tmp_path)
     path.write_text(path.read_text() + "\n[phases.validation.qualify]\npsnr = 20.0\n")
-    phase = read_challenge(path).phases["validation"]
+    rules = read_challenge(path)
+    bounds = rules.list_bounds(rules.phases["validation"])
     with pytest.raises(SubmissionError, match=r"psnr is 19.5, and a place on the leaderboard takes at least 20"):
-        scoring.check_qualified({"psnr": 19.5, "qualified": False}, phase)
-    scoring.check_qualified({"psnr": 20.5, "qualified": True}, phase)
+        scoring.check_qualified({"psnr": 19.5, "qualified": False}, bounds)
+    scoring.check_qualified({"psnr": 20.5, "qualified": True}, bounds)
 
 
 # --- the first to run

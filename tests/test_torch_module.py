@@ -1,6 +1,6 @@
 """PyTorch source with weights: what is said of faulty files, who may run it, and that it is caught where it cheats."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,17 +49,9 @@ class Network(nn.Module):
 def build():
     return Network(Config())
 """
+pytestmark = pytest.mark.usefixtures("torch_threads")
 WEIGHTS = {"shift": torch.full((3, 1, 1), 0.05)}
 PLAN = TimingPlan(threads=1, least_blocks=1, most_blocks=1, warmups=1, runs=2)
-
-
-@pytest.fixture(autouse=True)
-def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The second number can be set but once in a process."""
-    monkeypatch.setattr(torch, "set_num_interop_threads", lambda count: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

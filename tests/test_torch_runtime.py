@@ -3,7 +3,6 @@
 import io
 import pickle
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,12 @@ from torch import Tensor, nn
 
 from harness.runtimes import torch as runtime
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.usefixtures("torch_threads"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 SOURCE = np.random.default_rng(3).random((1, 3, 8, 9), dtype=np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The second number can be set but once in a process."""
-    monkeypatch.setattr(torch, "set_num_interop_threads", lambda count: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def load(module: nn.Module, *, seed: int | None = None) -> runtime.Program:

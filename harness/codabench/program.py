@@ -15,10 +15,10 @@ from harness.codabench.packing import place_below
 from harness.codabench.reference import name_challenge
 from harness.codabench.settings import FILE, Settings, encode_settings
 from harness.errors import UsageError
+from harness.formats import PACKAGE
 from harness.metrics.bridge import PREFIX
 
-PACKAGE = Path(harness.__file__).parent
-DISTRIBUTION = "efficient-enhancement-harness"
+SOURCES = Path(harness.__file__).parent
 COMMAND = "python3 /app/program/score.py /app/input /app/output /app/data"
 """As a worker runs it: without a shell, split at each space."""
 
@@ -27,7 +27,7 @@ def collect_program(competition: Competition, span: Span) -> dict[str, bytes | P
     """All files of the scoring program of one phase, by their place."""
     return {
         "metadata.yaml": f"command: {COMMAND}\n".encode(),
-        "score.py": PACKAGE / "codabench" / "bootstrap.py",
+        "score.py": SOURCES / "codabench" / "bootstrap.py",
         FILE: encode_settings(describe_settings(competition, span)),
         "requirements.txt": list_requirements(competition.challenge),
         **place_below("harness", collect_package()),
@@ -53,8 +53,8 @@ def describe_settings(competition: Competition, span: Span) -> Settings:
 
 def collect_package() -> dict[str, bytes | Path]:
     """This package as it runs here, so that it scores there as it does here."""
-    paths = (path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    return {path.relative_to(PACKAGE).as_posix(): path for path in paths}
+    paths = (path for path in SOURCES.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(SOURCES).as_posix(): path for path in paths}
 
 
 def list_requirements(challenge: Challenge) -> bytes:
@@ -69,17 +69,17 @@ def walk_requirements(extras: Collection[str] = ()) -> Iterator[tuple[str, str]]
 
     Raises UsageError where this package was not installed.
     """
-    waiting = [(DISTRIBUTION, frozenset(extras))]
+    waiting = [(PACKAGE, frozenset(extras))]
     seen = set(waiting)
     while waiting:
         name, asked = waiting.pop()
         try:
             needed = metadata.requires(name) or []
-            if name != DISTRIBUTION:
+            if name != PACKAGE:
                 yield name, metadata.version(name).partition("+")[0]
         except metadata.PackageNotFoundError:
             raise UsageError(
-                f"{name} is not installed, so the versions to score with are not known; pip install {DISTRIBUTION}."
+                f"{name} is not installed, so the versions to score with are not known; pip install {PACKAGE}."
             ) from None
         for requirement in map(Requirement, needed):
             found = canonicalize_name(requirement.name), frozenset(requirement.extras)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from harness.archive import encode_record, read_records
 from harness.boards import Board, build_boards
-from harness.challenge import Phase, read_challenge
+from harness.challenge import Bound, read_challenge
 from harness.codabench.reference import ASSETS, CACHE, CHALLENGE, DATASET
 from harness.codabench.settings import Settings, read_settings
 from harness.errors import (
@@ -34,7 +34,6 @@ from harness.errors import (
     UsageError,
 )
 from harness.files import make_scratch, write_atomically
-from harness.metrics import get_metric
 from harness.records import Record
 from harness.render.detailed import render_detailed
 from harness.submission import MANIFEST, is_regular
@@ -193,20 +192,17 @@ def collect_scores(boards: Sequence[Board], settings: Settings) -> dict[str, flo
     """The values of the leaderboard's columns. Raises SubmissionError where there is no rank."""
     (board,) = [board for board in boards if board.split == settings.split]
     (row,) = board.frame.to_dict("records")
-    check_qualified(row, board.phase)
+    check_qualified(row, board.challenge.list_bounds(board.phase))
     return dict(list_values(row, settings))
 
 
-def check_qualified(row: Mapping[Any, Any], phase: Phase) -> None:
+def check_qualified(row: Mapping[Any, Any], bounds: Sequence[Bound]) -> None:
     """Raise SubmissionError for one that has no rank by the phase's rules: Codabench ranks whatever has a score."""
-    if row["qualified"]:
-        return
-    for name, bound in phase.qualify.items():
-        least = get_metric(name).higher_is_better
-        if not (row[name] >= bound if least else row[name] <= bound):
+    for bound in bounds:
+        value = row[bound.metric]
+        if not bound.holds(value):
             raise SubmissionError(
-                f"{name} is {row[name]:.4g}, and a place on the leaderboard takes at {'least' if least else 'most'} "
-                f"{bound:g}."
+                f"{bound.metric} is {value:.4g}, and a place on the leaderboard takes {bound.side} {bound.value:g}."
             )
 
 

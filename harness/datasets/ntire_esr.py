@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.assets import AssetStore, Progress, compute_sha256
 from harness.dataset import Dataset, Image, ImagePair, Keeper, combine_checksums, read_image
+from harness.metrics.bicubic import make_cubic_window
 
 SCALE = 4
 FILES: Mapping[str, str] = {"0814": "0", "0823": "1", "0862": "4", "0882": "6", "0898": "8"}
@@ -23,15 +24,16 @@ ORIGINALS = "aiff22/ai-challenge/div2k/original"
 
 def open_dataset(store: AssetStore, on_progress: Progress | None = None) -> Dataset:
     """The photos, fetched where they are missing, and their quarters."""
-    store.fetch("pirm2018a", on_progress)
-    paths = {name: store.find(f"{ORIGINALS}/{number}.png") for name, number in FILES.items()}
+    files = {name: f"{ORIGINALS}/{number}.png" for name, number in FILES.items()}
+    found = store.find_all(files.values(), on_progress)
+    paths = {name: found[file] for name, file in files.items()}
 
     def load_pair(name: str) -> ImagePair:
         target = read_image(paths[name])
         return ImagePair(name, reduce_bicubic(target), target)
 
     keep_pair = Keeper(load_pair)
-    recipe = hashlib.sha256(compute_weights().tobytes()).hexdigest()
+    recipe = hashlib.sha256(make_cubic_window(SCALE).tobytes()).hexdigest()
     return Dataset(
         name="ntire_esr",
         note="Five of the 100 validation photos of DIV2K, and their quarters by MATLAB's imresize.",
@@ -42,15 +44,6 @@ def open_dataset(store: AssetStore, on_progress: Progress | None = None) -> Data
         load_photo=lambda name: keep_pair(name).source,
         scale=SCALE,
     )
-
-
-def compute_weights() -> np.ndarray:
-    """What the 16 pixels around a new one count: the cubic with a = -0.5, stretched to four times its width."""
-    distance = np.abs(np.arange(4 * SCALE) - (4 * SCALE - 1) / 2) / SCALE
-    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    weights: np.ndarray = np.where(distance <= 1, near, far) / SCALE  # eighths cubed: exact, as is their sum, 1
-    return weights
 
 
 def reduce_bicubic(image: Image) -> Image:
@@ -73,5 +66,5 @@ def reduce_axis(image: Image, axis: int) -> Image:
     padded = np.pad(image, margins, mode="symmetric").astype(np.float64)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 4 * SCALE, axis=axis)
     chosen = windows[::SCALE] if axis == 0 else windows[:, ::SCALE]
-    reduced: Image = np.floor(np.clip(chosen @ compute_weights(), 0, 255) + 0.5).astype(np.uint8)
+    reduced: Image = np.floor(np.clip(chosen @ make_cubic_window(SCALE), 0, 255) + 0.5).astype(np.uint8)
     return reduced

@@ -46,12 +46,7 @@ def open_dataset(store: AssetStore, on_progress: Progress | None = None) -> Data
 def find_files(store: AssetStore, on_progress: Progress | None = None) -> dict[str, Path]:
     """The upstream files by name, without the weights, which lie in the same group of assets."""
     names = [f"{TARGETS}/{name}.png" for name in SPLITS["all"]] + [f"{PHOTOS}/{name}.png" for name in PHOTO_NAMES]
-    paths = {}
-    for done, name in enumerate(names, start=1):
-        paths[name] = store.find(name)
-        if on_progress:
-            on_progress(done, len(names))
-    return paths
+    return store.find_all(names, on_progress)
 
 
 def degrade(image: Image) -> Image:

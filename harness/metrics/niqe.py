@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import io, special
 
 from harness.errors import DataError
+from harness.metrics.bicubic import make_cubic_window
 from harness.metrics.checks import FloatArray, check_data_range, check_shape
 from harness.metrics.compiled import borrow_workspace
 from harness.metrics.niqe_kernels import MAPS, SUMS, halve_bicubic, measure_blocks, round_grey
@@ -100,7 +101,7 @@ def measure_niqe(image: npt.NDArray[np.uint8], *, data_range: float, pristine: P
             round_grey(image.reshape(-1), image.shape[1], height, width, grey)
         else:
             grey.reshape(height, width)[:] = image[:height, :width]
-        halve_bicubic(grey, height, width, _make_cubic_window(), halved)
+        halve_bicubic(grey, height, width, make_cubic_window(2), halved)
         window = make_gaussian_window(7, 7 / 6)
         sums = np.empty((2, (height // BLOCK_PX) * (width // BLOCK_PX), MAPS, SUMS))
         snapped = measure_blocks(grey, height, width, BLOCK_PX, window, NOISE, sums[0])
@@ -117,16 +118,6 @@ def _check_niqe_input(image: npt.NDArray[Any], data_range: float) -> None:
         raise ValueError(f"data_range must be 255 (NIQE is defined on 8 bits), got {data_range!r}")
     if (image.shape[0] // BLOCK_PX) * (image.shape[1] // BLOCK_PX) < 2:
         raise ValueError(f"image must hold at least two blocks of {BLOCK_PX} x {BLOCK_PX} pixels, got {image.shape}")
-
-
-def _make_cubic_window() -> FloatArray:
-    """MATLAB's imresize(image, 0.5) for even sizes along one axis: bicubic with a = -0.5, stretched to 8 taps."""
-    distance = np.abs(np.arange(8) - 3.5) / 2
-    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    weights: FloatArray = np.where(distance <= 1, near, far)
-    weights /= weights.sum()
-    return weights
 
 
 def _compute_features(sums: FloatArray, block_px: int) -> FloatArray:

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from harness.boards import Board
-from harness.challenge import Challenge, Phase
-from harness.metrics import get_metric
+from harness.challenge import Challenge
 from harness.metrics.profiles import find_preparation
 from harness.records import Environment, Failure, Record, list_values
 from harness.render.cells import (
@@ -65,7 +64,7 @@ def render_summary(boards: Sequence[Board], challenge: Challenge) -> str:
     first = next(iter(board.phase.scores))
     return (
         f"Ranked by **Score {escape(first)}**, {board.phase.better} is better: one number for quality and cost, by the "
-        f"rules of {link_challenge(challenge)}, {escape(board.phase.label)}.{describe_qualification(board.phase)} "
+        f"rules of {link_challenge(challenge)}, {escape(board.phase.label)}.{describe_qualification(board)} "
         "[How each number is made](#how-each-number-is-made) stands below.\n\n"
         f"- Dataset: **{escape(board.dataset)}**, fingerprint `{board.dataset_sha256[:12]}`. "
         f"{escape(board.dataset_note)}\n"
@@ -79,12 +78,11 @@ def link_challenge(challenge: Challenge) -> str:
     return f"[{escape(challenge.name)}]({challenge.url})" if challenge.url else escape(challenge.name)
 
 
-def describe_qualification(phase: Phase) -> str:
+def describe_qualification(board: Board) -> str:
     """What a submission needs for a rank, as a sentence; nothing where all are ranked."""
-    sides = {True: "at least", False: "at most"}
     rules = [
-        f"{head_metric(name).removesuffix(' ↓')} of {sides[get_metric(name).higher_is_better]} {bound:g}"
-        for name, bound in phase.qualify.items()
+        f"{head_metric(bound.metric).removesuffix(' ↓')} of {bound.side} {bound.value:g}"
+        for bound in board.challenge.list_bounds(board.phase)
     ]
     return f" Ranked is who has {' and '.join(rules)}." if rules else ""
 

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_a_submission_that_kills_its_workers_fails_and_stops_no_other(several: P
     assert (failure.kind, failure.message[:39]) == ("killed", "2 workers died while they worked on it;")
 
 
+def wait_for_quality(process: subprocess.Popen[str]) -> None:
+    """Until the quality of some submission is measured."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "quality took" in line:
+            return
+
+
 def test_a_lost_worker_is_no_loss(several: Place, tmp_path: Path) -> None:
     for number in range(4):
         several.submit(f"slow{number}", models.slow(600 + number))
@@ -95,10 +104,7 @@ def test_a_lost_worker_is_no_loss(several: Place, tmp_path: Path) -> None:
         lost = cluster.add_worker("--no-nanny", core=1)
         options = (*TINY, "--no-timing", "--no-images", "--scheduler", cluster.address)
         with several.start("run", *options) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if "quality took" in line:
-                    break
+            wait_for_quality(process)
             os.killpg(lost.pid, signal.SIGKILL)
             process.communicate(timeout=120)
     assert process.returncode == 3  # that of the faulty submission
@@ -114,10 +120,7 @@ def test_a_run_that_is_broken_off_goes_on_from_there(several: Place, tmp_path: P
         cluster.add_worker("--no-nanny", "--resources", "timing=1")
         options = (*TINY, "--no-timing", "--no-images", "--scheduler", cluster.address)
         with several.start("run", *options) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if "quality took" in line:
-                    break
+            wait_for_quality(process)
             if end == "interrupt":
                 process.send_signal(signal.SIGINT)
             else:

@@ -15,7 +15,7 @@ import tiny
 
 import harness
 from harness.challenge import read_challenge
-from harness.environment import PACKAGE
+from harness.formats import PACKAGE
 from harness.session import try_process
 
 ROOT = Path(__file__).parent.parent.parent
