@@ -132,7 +132,7 @@ class LoadsSlowly(nn.Module):
     def __setstate__(self, state: tuple[Tensor, bool]) -> None:
         self.training = state[1]
         warm = state[0]
-        for _ in range(60):
+        for _ in range(20):
             warm = work(warm)
 
     def forward(self, source: Tensor) -> Tensor:

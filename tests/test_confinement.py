@@ -33,10 +33,16 @@ NAMES = (
 )  # fmt: skip
 
 
+def is_reached_by_all(path: str) -> bool:
+    return all(folder.stat().st_mode & 1 for folder in Path(path).resolve().parents)
+
+
 def find_interpreter(user: int | None) -> str:
     """This one, or the system's own of the same version where the user cannot reach this one."""
-    if user is None or all(folder.stat().st_mode & 1 for folder in Path(sys.executable).resolve().parents):
+    if user is None or is_reached_by_all(sys.executable):
         return sys.executable
+    if not is_reached_by_all(__file__):
+        pytest.skip("a user without rights does not reach this checkout")
     other = shutil.which(f"python3.{sys.version_info.minor}", path="/usr/bin")
     return other or pytest.skip("a user without rights reaches no interpreter")
 

@@ -38,7 +38,8 @@ class Cluster:
         self.folder, self._stack = folder, stack
         self._file = folder / "scheduler.json"
         self.scheduler = self.start("scheduler", "--port", "0", "--host", "127.0.0.1")
-        self._wait(self._file.exists, "the scheduler")
+        # the scheduler makes the file before it has written it
+        self._wait(lambda: self._file.exists() and self._file.read_text() != "", "the scheduler")
 
     @property
     def address(self) -> str:
