@@ -18,7 +18,7 @@ from harness.records import Failure, Record, Submission
 from harness.results import judge_failure, make_record, make_result, place_record
 from harness.shelf import Shelf
 from harness.submission import SubmissionFolder, describe_submission
-from harness.tasks import Checked, Chunk, Pairs, check_model, describe_fault, score_pairs, score_photos
+from harness.tasks import Checked, Chunk, Pairs, Part, Photos, check_model, describe_fault, score_pairs, score_photos
 from harness.watch import Watch, WatchedParcel
 
 CHUNK = 200
@@ -52,7 +52,7 @@ class Work:
     chosen: Chosen
     checked: Checked | None = None
     tally: Tally | None = None
-    pairs: dict[int, Pairs] = field(default_factory=dict)
+    parts: dict[int, Part] = field(default_factory=dict)
     futures: dict[int, Future[Chunk]] = field(default_factory=dict)
     outcomes: dict[int, Chunk | Exception | None] = field(default_factory=dict)
     end: Assessed | Exception | None = None
@@ -100,7 +100,9 @@ class FirstPass:
             yield work.end
 
     def _begin(self, work: Work) -> None:
-        self._open[work] = 2 + len(self._evaluation.dataset.list_names(work.chosen.split)) // CHUNK
+        dataset = self._evaluation.dataset
+        photos = plan_photos(dataset.photos, memory=self._crew.measures_memory)
+        self._open[work] = 2 + len(photos) + len(dataset.list_names(work.chosen.split)) // CHUNK
         parcel = Parcel(work.chosen.folder, self._evaluation, self._crew.scratch)
         self._await(work, None, self._crew.submit(check_model, parcel))
 
@@ -130,40 +132,36 @@ class FirstPass:
             work.end = fail(work.chosen.folder, checked, self._evaluation)
             return
         work.checked = checked
-        work.tally, work.pairs = self._plan(checked, work.chosen.split)
+        work.tally, work.parts = self._plan(checked, work.chosen.split)
         work.tally.queue()
         parcel = WatchedParcel(work.chosen.folder, self._evaluation, self._crew.scratch, watch=Watch(work.tally))
-        for place in (0, *work.pairs):
+        for place in work.parts:
             self._begin_chunk(work, place, parcel)
         self._finish(work)
 
-    def _plan(self, checked: Checked, split: str) -> tuple[Tally, dict[int, Pairs]]:
-        """The pairs at each place behind the photos, and what counts the outputs."""
-        submission = checked.submission
-        pairs = plan_pairs(submission, self._evaluation.dataset.list_names(split))
+    def _plan(self, checked: Checked, split: str) -> tuple[Tally, dict[int, Part]]:
+        """The work at each place, and what counts the outputs."""
+        submission, dataset = checked.submission, self._evaluation.dataset
+        photos = plan_photos(dataset.photos, memory=self._crew.measures_memory)
+        pairs = plan_pairs(submission, dataset.list_names(split))
         tally = Tally(
             submission.name,
-            photos=len(self._evaluation.dataset.photos),
-            pairs=sum(part.outputs for part in pairs.values()),
+            photos=sum(part.outputs for part in photos),
+            pairs=sum(part.outputs for part in pairs),
             multiply_adds=checked.cost.multiply_adds,
             on_progress=self._on_progress,
         )
-        return tally, pairs
+        return tally, {part.place: part for part in (*photos, *pairs)}
 
     def _begin_chunk(self, work: Work, place: int, parcel: Parcel) -> None:
-        checked, pairs = work.checked, work.pairs.get(place)
+        checked, part = work.checked, work.parts[place]
         assert checked is not None
         submission = checked.submission
-        if self._shelf and (chunk := self._shelf.find(submission, pairs)):
+        if self._shelf and (chunk := self._shelf.find(submission, part)):
             self._count(work, place, chunk)
             work.outcomes[place] = chunk
             return
-        future = (
-            self._crew.submit(score_pairs, parcel, submission, pairs)
-            if pairs
-            else self._crew.submit(score_photos, parcel, submission, measures=True)
-        )
-        work.futures[place] = future
+        work.futures[place] = future = submit(self._crew, parcel, submission, part)
         self._await(work, place, future)
 
     def _take_chunk(self, work: Work, place: int, future: Future[Chunk]) -> None:
@@ -179,7 +177,7 @@ class FirstPass:
             outcome = fault
         if isinstance(outcome, Chunk) and outcome.failure is None:
             if self._shelf and work.checked:
-                self._shelf.keep(work.checked.submission, work.pairs.get(place), outcome)
+                self._shelf.keep(work.checked.submission, work.parts[place], outcome)
             self._count(work, place, outcome)
         elif outcome is not None:
             for other, later in [*work.futures.items()]:
@@ -190,11 +188,10 @@ class FirstPass:
 
     def _count(self, work: Work, place: int, chunk: Chunk) -> None:
         assert work.tally is not None
-        outputs = work.pairs[place].outputs if place else len(self._evaluation.dataset.photos)
-        work.tally.complete(place, outputs, chunk.spent_s)
+        work.tally.complete(place, work.parts[place].outputs, chunk.spent_s)
 
     def _finish(self, work: Work) -> None:
-        if len(work.outcomes) == 1 + len(work.pairs):
+        if len(work.outcomes) == len(work.parts):
             assert work.tally is not None
             work.tally.end()
             work.end = conclude(work, self._evaluation)
@@ -219,14 +216,25 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
     return Assessed(folder, record, work.checked.control_flow)
 
 
-def plan_pairs(submission: Submission, names: Sequence[str]) -> dict[int, Pairs]:
+def submit(crew: Crew, parcel: Parcel, submission: Submission, part: Part) -> Future[Chunk]:
+    """Have the work at one place done."""
+    if isinstance(part, Photos):
+        return crew.submit(score_photos, parcel, submission, part, measures=part.memory)
+    return crew.submit(score_pairs, parcel, submission, part)
+
+
+def plan_photos(names: Sequence[str], *, memory: bool) -> list[Part]:
+    """The photos at each place: all in one process where memory is measured, since it grows; else one each."""
+    if memory:
+        return [Photos(0, tuple(names), memory=True)] if names else []
+    return [Photos(place, (name,)) for place, name in enumerate(names, start=1 - len(names))]
+
+
+def plan_pairs(submission: Submission, names: Sequence[str]) -> list[Part]:
     """The pairs at each place behind the photos; the very first ones are enhanced a second time."""
     starts = enumerate(range(0, len(names), CHUNK), start=1)
-    parts = {place: tuple(names[start : start + CHUNK]) for place, start in starts}
-    return {
-        place: Pairs(place, part, count_sample(submission, len(part)) if place == 1 else 0)
-        for place, part in parts.items()
-    }
+    parts = [(place, tuple(names[start : start + CHUNK])) for place, start in starts]
+    return [Pairs(place, part, count_sample(submission, len(part)) if place == 1 else 0) for place, part in parts]
 
 
 def count_sample(submission: Submission, pairs: int) -> int:

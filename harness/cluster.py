@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import worksite
-from harness.cluster_crew import TIMING, ClusterCrew, list_timing_workers
+from harness.cluster_crew import ClusterCrew, list_timing_workers
 from harness.dataset import Dataset
 from harness.errors import DisturbedError, HarnessError, UsageError, quote
 from harness.executor import Crew
@@ -67,11 +67,10 @@ class Cluster:
         self.cores = min(machine.cores for address, machine in machines.items() if not timing or address in timing)
         self._dataset = ""
 
-    def describe(self) -> str:
+    def describe(self, *, timing: bool) -> str:
         """Who does the work, in a sentence."""
-        timed = f"time and memory on {', '.join(self.timing_hosts)}" if self.timed else "memory is not measured"
-        lacking = "" if self.timed else f", since no worker has the resource {TIMING}=1"
-        return f"Cluster of {len(self.hosts)} host(s): {', '.join(self.hosts)}; {timed}{lacking}."
+        measured = f"time and memory on {', '.join(self.timing_hosts)}" if timing else "no time and no memory"
+        return f"Cluster of {len(self.hosts)} host(s): {', '.join(self.hosts)}; {measured}."
 
     def set_up(self, evaluation: Evaluation, dataset: str) -> dict[str, str]:
         """Have every worker set up the evaluation; which layers of isolation are on with all of them.

@@ -17,7 +17,6 @@ from harness.errors import DisturbedError, ModelError, SubmissionError
 from harness.job import Parcel
 from harness.records import Environment
 from harness.submission import SubmissionFolder, hash_model
-from harness.tasks import Chunk
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -44,7 +43,6 @@ class Errand:
     work: tuple[Any, ...]
     options: dict[str, Any]
     outer: Future[Any] = field(default_factory=Future)
-    drop_memory: bool = False
     tries: int = 0
 
 
@@ -63,7 +61,7 @@ class ClusterCrew:
         self._suspects: deque[Errand] = deque()
         self._out: dict[Errand, Future[Any]] = {}
         self._changing = threading.RLock()
-        self._timed = bool(list_timing_workers(client))
+        self.measures_memory = orders.plan is not None
         self._quiet_host, self._asked_s, self._most = "", -ASK_AGAIN_S, 0
 
     @property
@@ -80,9 +78,9 @@ class ClusterCrew:
         return msgspec.structs.replace(here, cpu_model="", cpu_count=0, os="")
 
     def submit(self, task: Callable[..., T], parcel: Parcel, *arguments: Any, measures: bool = False) -> Future[T]:
-        """Memory is measured where time is, or not at all."""
-        options = {"resources": QUIET, "priority": 1} if measures and self._timed else {}
-        errand = Errand(parcel.folder, (task, *arguments), options, drop_memory=measures and not self._timed)
+        """Memory is measured where time is."""
+        options = {"resources": QUIET, "priority": 1} if measures else {}
+        errand = Errand(parcel.folder, (task, *arguments), options)
         errand.outer.add_done_callback(lambda _: self._drop_cancelled(errand))
         self._send(errand)
         return errand.outer
@@ -222,8 +220,6 @@ def answer(errand: Errand, result: Any, fault: Exception | None = None) -> None:
         return
     if fault is not None:
         errand.outer.set_exception(fault)
-    elif errand.drop_memory and isinstance(result, Chunk):
-        errand.outer.set_result(msgspec.structs.replace(result, memory=None))
     else:
         errand.outer.set_result(result)
 

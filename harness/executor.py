@@ -31,6 +31,10 @@ class Crew(Protocol):
     scratch: Path
 
     @property
+    def measures_memory(self) -> bool:
+        """Whether there is a place for that."""
+
+    @property
     def most_tasks(self) -> int:
         """So many tasks are worth having out; each costs memory where it waits."""
 
@@ -47,6 +51,7 @@ class Crew(Protocol):
 class LocalCrew:
     """Threads of this process. What needs a quiet machine runs in the thread that asks for it."""
 
+    measures_memory = True
     most_tasks = 4096
 
     def __init__(self, pool: Executor, scratch: Path) -> None:

@@ -35,7 +35,7 @@ Progress = Callable[[Step], None]
 class Tally:
     """Counts the outputs of one submission's first pass, and learns how long one takes.
 
-    Its places (see `assessment.Model`) are worked on side by side: the first has photos, which take far longer than the
+    Its places (see `tasks.Chunk`) are worked on side by side: those up to 0 have photos, which take far longer than the
     pairs of all others. The start of a process counts as part of its first output.
     """
 
@@ -61,7 +61,7 @@ class Tally:
     def count(self, place: int) -> None:
         """One output more, from the process at this place."""
         with self._counting:
-            kind, now_s = min(place, 1), time.monotonic()
+            kind, now_s = int(place > 0), time.monotonic()
             self._done[kind] += 1
             self._counts[place] = self._counts.get(place, 0) + 1
             self._spent_s[kind] += now_s - self._since_s[place]
@@ -73,9 +73,9 @@ class Tally:
         with self._counting:
             missing = outputs - self._counts.get(place, 0)
             if missing > 0:
-                self._done[min(place, 1)] += missing
+                self._done[int(place > 0)] += missing
                 self._counts[place] = outputs
-                self._spent_s[min(place, 1)] += spent_s
+                self._spent_s[int(place > 0)] += spent_s
                 self._tell("running")
 
     def end(self) -> None:

@@ -17,10 +17,11 @@ from harness.tasks import Chunk
 def make_result(
     submission: Submission, split: str, evaluation: Evaluation, *, cost: Cost, chunks: Sequence[Chunk]
 ) -> Record:
-    """The record of a submission of which all chunks are there: that of the photos, then those of the pairs."""
+    """The record of a submission of which all chunks are there, in order."""
     dataset = evaluation.dataset
-    photos = keep_common(chunks[0].scores)
-    pairs = keep_common([score for chunk in chunks[1:] for score in chunk.scores])
+    photos = keep_common([score for chunk in chunks if chunk.place <= 0 for score in chunk.scores])
+    pairs = keep_common([score for chunk in chunks if chunk.place > 0 for score in chunk.scores])
+    memory = next((chunk.memory for chunk in chunks if chunk.memory), None)
     profiles, lower = describe_metrics(evaluation.metrics, (*pairs[:1], *photos[:1]))
     hosts = sorted({chunk.environment.host for chunk in chunks if chunk.environment})
     quality = Quality(
@@ -34,7 +35,7 @@ def make_result(
         lower_is_better=lower,
         hosts=tuple(hosts),
     )
-    record = make_record(submission, "ok", evaluation, quality=quality, memory=chunks[0].memory, cost=cost)
+    record = make_record(submission, "ok", evaluation, quality=quality, memory=memory, cost=cost)
     record = place_record(record, chunks)
     return add_packages(record) if any(metric.is_bridged for metric in evaluation.metrics) else record
 
@@ -56,7 +57,7 @@ def add_packages(record: Record) -> Record:
 
 
 def place_record(record: Record, chunks: Iterable[Chunk]) -> Record:
-    """The record with the machine of the first chunk that was made elsewhere, which is that of the photos."""
+    """The record with the machine of the first chunk that was made elsewhere, photos before pairs."""
     places = (chunk.environment for chunk in chunks if chunk.environment is not None)
     return msgspec.structs.replace(record, environment=next(places, record.environment))
 

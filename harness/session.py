@@ -140,7 +140,7 @@ def prepare_evaluation(
     else:
         on_progress(Step("setting up the workers"))
         isolation = cluster.set_up(evaluation, locate_dataset(dataset_name, dataset))
-        place = cluster.describe()
+        place = cluster.describe(timing=options.timing)
     notes = [note for note in (missing, place, describe_isolation(isolation)) if note]
     return replace(evaluation, isolation=isolation), notes
 

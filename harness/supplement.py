@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.archive import discard_record, locate_unfinished, write_record
-from harness.assessment import plan_pairs
+from harness.assessment import plan_pairs, plan_photos, submit
 from harness.environment import find_versions
 from harness.errors import SubmissionError
 from harness.executor import Crew
@@ -20,7 +20,7 @@ from harness.quality import BoundMetric, keep_common
 from harness.records import Environment, Failure, ImageScore, Quality, Record, find_metric
 from harness.results import add_packages, describe_metrics
 from harness.submission import SubmissionFolder
-from harness.tasks import Chunk, describe_fault, score_pairs, score_photos
+from harness.tasks import Chunk, describe_fault
 from harness.turns import Run, find_stored
 from harness.watch import Watch, WatchedParcel
 
@@ -46,8 +46,7 @@ class Begun:
     """The work on one of them that is on its way."""
 
     tally: Tally
-    photos: Future[Chunk] | None
-    pairs: tuple[Future[Chunk], ...]
+    chunks: tuple[Future[Chunk], ...]
 
 
 def add_metrics(
@@ -106,26 +105,25 @@ def begin(lacking: Lacking, evaluation: Evaluation, crew: Crew, on_progress: Pro
     """Submit the work: over the pairs, the photos or both, as the metrics need."""
     kinds = {metric.chosen.images for metric in lacking.metrics}
     submission = lacking.record.submission
-    names = [pair.image for pair in lacking.quality.pairs] if "pairs" in kinds else []
-    parts = plan_pairs(submission, names).values()
+    photos = plan_photos(evaluation.dataset.photos if "photos" in kinds else (), memory=False)
+    pairs = plan_pairs(submission, [pair.image for pair in lacking.quality.pairs] if "pairs" in kinds else ())
     tally = Tally(
         submission.name,
-        photos=len(evaluation.dataset.photos) if "photos" in kinds else 0,
-        pairs=sum(part.outputs for part in parts),
+        photos=sum(part.outputs for part in photos),
+        pairs=sum(part.outputs for part in pairs),
         multiply_adds=lacking.record.cost.multiply_adds if lacking.record.cost else None,
         on_progress=on_progress,
     )
     tally.queue()
     narrow = replace(evaluation, metrics=lacking.metrics)  # a cluster computes all of them
     parcel = WatchedParcel(lacking.folder, narrow, crew.scratch, watch=Watch(tally))
-    photos = crew.submit(score_photos, parcel, submission) if "photos" in kinds else None
-    return Begun(tally, photos, tuple(crew.submit(score_pairs, parcel, submission, part) for part in parts))
+    return Begun(tally, tuple(submit(crew, parcel, submission, part) for part in (*photos, *pairs)))
 
 
 def collect(work: Begun) -> tuple[list[Chunk], Failure | None]:
     """What came of the work, and the first fault in the order of the images."""
     chunks, failure = [], None
-    for future in (*((work.photos,) if work.photos else ()), *work.pairs):
+    for future in work.chunks:
         try:
             chunk = future.result()
         except CancelledError:  # a fault lies before it
@@ -147,7 +145,7 @@ def conclude(lacking: Lacking, work: Begun, run: Run) -> Outcome | None:
         sentence = f"{name}: {lacking.names} cannot be added to its record: {failure.message}"
         code = SubmissionError.exit_code
         return Outcome(sentence, code, name, "failed", lacking.record, lacking.path) if finished else None
-    photos = [score for chunk in chunks if chunk.place == 0 for score in chunk.scores]
+    photos = [score for chunk in chunks if chunk.place <= 0 for score in chunk.scores]
     pairs = [score for chunk in chunks if chunk.place > 0 for score in chunk.scores]
     record = merge(lacking, keep_common(choose(lacking, pairs)), keep_common(choose(lacking, photos)))
     write_record(lacking.path, record)

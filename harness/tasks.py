@@ -20,7 +20,7 @@ from harness.records import Cost, Environment, Failure, ImageScore, Memory, Subm
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What came of the work at one place of the first pass.
+    """What came of the work at one place of the first pass: up to 0 it is about photos, behind that about pairs.
 
     spent_s: seconds of one worker. environment: of the machine, where it is not the one that the command was given on.
     """
@@ -43,8 +43,22 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Photos:
+    """The work at one place up to 0: photos by name, which show the peak of memory too where that is asked."""
+
+    place: int
+    names: tuple[str, ...]
+    memory: bool = False
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs there will be."""
+        return len(self.names)
+
+
+@dataclass(frozen=True)
 class Pairs:
-    """The work at one place of the first pass: pairs by name, of which the first `sample` are enhanced once more."""
+    """The work at one place from 1 on: pairs by name, of which the first `sample` are enhanced once more."""
 
     place: int
     names: tuple[str, ...]
@@ -54,6 +68,9 @@ class Pairs:
     def outputs(self) -> int:
         """How many outputs there will be."""
         return len(self.names) + self.sample
+
+
+Part = Photos | Pairs
 
 
 def describe_fault(error: SubmissionError) -> Failure:
@@ -75,30 +92,30 @@ def check_model(parcel: Parcel) -> Checked | Failure:
         return describe_fault(error)
 
 
-def score_photos(parcel: Parcel, submission: Submission) -> Chunk:
-    """The values of the photos, which also show the peak of memory: the rule is about photos of this size."""
+def score_photos(parcel: Parcel, submission: Submission, photos: Photos) -> Chunk:
+    """The values of some photos, and the peak of memory: the rule about that is about photos of this size."""
     start_s = time.monotonic()
     try:
-        scores, memory = measure_photos(parcel, submission)
+        scores, memory = measure_photos(parcel, submission, photos)
     except SubmissionError as error:
-        return Chunk(0, failure=describe_fault(error), environment=parcel.environment)
-    return Chunk(0, scores, memory, spent_s=time.monotonic() - start_s, environment=parcel.environment)
+        return Chunk(photos.place, failure=describe_fault(error), environment=parcel.environment)
+    return Chunk(photos.place, scores, memory, spent_s=time.monotonic() - start_s, environment=parcel.environment)
 
 
-def measure_photos(parcel: Parcel, submission: Submission) -> tuple[tuple[ImageScore, ...], Memory | None]:
-    """The work at place 0."""
+def measure_photos(
+    parcel: Parcel, submission: Submission, photos: Photos
+) -> tuple[tuple[ImageScore, ...], Memory | None]:
+    """The work at a place of photos."""
     dataset, job, scores = parcel.evaluation.dataset, parcel.get_job(submission), []
-    if not dataset.photos:
-        return (), None
-    with parcel.start(submission, 0) as process:
+    with parcel.start(submission, photos.place) as process:
         loaded_bytes = process.read_peak_bytes()
         process.reset_peak()
-        for name in dataset.photos:
+        for name in photos.names:
             outputs = job.draw(process, dataset.load_photo(name))
             scores.append(score_image(name, outputs, None, parcel.evaluation.metrics))
-            parcel.count(0)
+            parcel.count(photos.place)
         memory = Memory(loaded_bytes=loaded_bytes, peak_bytes=process.read_peak_bytes(), method=MEMORY_METHOD)
-    return tuple(scores), memory
+    return tuple(scores), memory if photos.memory else None
 
 
 def score_pairs(parcel: Parcel, submission: Submission, pairs: Pairs) -> Chunk:
@@ -112,7 +129,7 @@ def score_pairs(parcel: Parcel, submission: Submission, pairs: Pairs) -> Chunk:
 
 
 def measure_pairs(parcel: Parcel, submission: Submission, pairs: Pairs) -> tuple[ImageScore, ...]:
-    """The work at a place behind the photos."""
+    """The work at a place of pairs."""
     evaluation, job, place = parcel.evaluation, parcel.get_job(submission), pairs.place
     scores, first = [], dict[str, np.ndarray]()
     with parcel.start(submission, place, 1) as process:

@@ -20,7 +20,7 @@ from harness import assessment
 from harness.assessment import Assessed, Chosen, assess
 from harness.assets import open_store
 from harness.datasets import open_dataset
-from harness.executor import NAME, open_crew
+from harness.executor import NAME, LocalCrew, open_crew
 from harness.isolation import ModelProcess
 from harness.job import Evaluation, Job
 from harness.progress import CHECK, QUALITY, Step
@@ -50,6 +50,22 @@ def test_two_workers_give_the_digits_of_one(several: Evaluation, submit: Callabl
     assert quality is not None
     assert [pair.image for pair in quality.pairs] == list(several.dataset.splits["all"])
     assert len({pair.values["psnr"] for pair in quality.pairs}) == 10  # or equal values would prove nothing
+
+
+def test_where_no_memory_is_measured_each_photo_has_a_process_for_the_same_digits(
+    several: Evaluation, submit: Callable[..., SubmissionFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, starts = submit(models.brighten()), []
+    start = Job.start
+    monkeypatch.setattr(Job, "start", lambda *arguments: starts.append(arguments) or start(*arguments))
+    (measured,) = assess_all([folder], several, 1)
+    usual = len(starts)
+    monkeypatch.setattr(LocalCrew, "measures_memory", False)
+    (found,) = assess_all([folder], several, 2)
+    assert len(starts) == usual + usual + 1  # two photos
+    assert found.record.quality == measured.record.quality
+    assert measured.record.memory is not None
+    assert found.record.memory is None
 
 
 def test_a_failure_keeps_no_other_back_and_is_the_first_in_the_images_order(

@@ -18,10 +18,11 @@ from harness.job import Evaluation, Parcel
 from harness.records import ImageScore, Submission
 from harness.shelf import Shelf, compute_chunk_key
 from harness.submission import SubmissionFolder
-from harness.tasks import Chunk, Pairs, score_pairs
+from harness.tasks import Chunk, Pairs, Part, Photos, score_pairs
 
 SUBMISSION = Submission("a", "onnx", "model.onnx", "A", (), "", "nothing", "NHWC", "0")
 PAIRS = Pairs(1, ("0", "1"), 2)
+PHOTOS = Photos(0, ("0",), memory=True)
 
 
 class Killed(BaseException):
@@ -104,18 +105,18 @@ def test_a_fault_is_not_kept(evaluation: Evaluation, tmp_path: Path) -> None:
     chunk = Chunk(1, (ImageScore("0", {"psnr": None, "ms_ssim": 0.1 + 0.2}),))
     shelf.keep(SUBMISSION, PAIRS, chunk)
     assert shelf.find(SUBMISSION, PAIRS) == chunk  # to the last digit
-    assert shelf.find(SUBMISSION, None) is None
+    assert shelf.find(SUBMISSION, PHOTOS) is None
 
 
 def test_the_key_is_that_of_the_content(evaluation: Evaluation) -> None:
     def key(
         submission: Submission = SUBMISSION,
-        pairs: Pairs | None = PAIRS,
+        part: Part = PAIRS,
         evaluation: Evaluation = evaluation,
         cpu_model: str = "Some CPU",
     ) -> str:
         place = msgspec.structs.replace(ENVIRONMENT, cpu_model=cpu_model)
-        return compute_chunk_key(submission, pairs, evaluation, place)
+        return compute_chunk_key(submission, part, evaluation, place)
 
     titled = msgspec.structs.replace(SUBMISSION, title="Another", authors=("Me",))
     assert key() == key() == key(titled)
@@ -123,10 +124,11 @@ def test_the_key_is_that_of_the_content(evaluation: Evaluation) -> None:
     others = [
         key(msgspec.structs.replace(SUBMISSION, sha256="1")),
         key(msgspec.structs.replace(SUBMISSION, seed=1)),
-        key(pairs=Pairs(1, ("0", "1"), 1)),
-        key(pairs=Pairs(1, ("0", "2"), 2)),
-        key(pairs=None),
-        key(pairs=None, evaluation=dataclasses.replace(evaluation, threads=7)),
+        key(part=Pairs(1, ("0", "1"), 1)),
+        key(part=Pairs(1, ("0", "2"), 2)),
+        key(part=PHOTOS),
+        key(part=Photos(0, ("0",))),
+        key(part=PHOTOS, evaluation=dataclasses.replace(evaluation, threads=7)),
         key(evaluation=dataclasses.replace(evaluation, metrics=evaluation.metrics[:1])),
         key(evaluation=dataclasses.replace(evaluation, dataset=dataclasses.replace(evaluation.dataset, sha256="1"))),
         key(cpu_model="Another"),
