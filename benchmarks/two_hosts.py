@@ -38,7 +38,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was begun is undone then too
     with tempfile.TemporaryDirectory() as folder, make_namespaces(), contextlib.ExitStack() as stack:
         place = Path(folder)
-        common = [*map(str, options.submissions), "--no-images", *options.options]
+        # each worker has one core, and photos are enhanced with all cores: their last digits depend on how many
+        common = [*map(str, options.submissions), "--no-images", "--threads", "1", *options.options]
         cluster = ["--scheduler", f"tcp://{NETWORK}.1:{PORT}"]
         start(stack, place, 0, "scheduler", "--host", f"{NETWORK}.1", "--port", str(PORT))
         start(stack, place, 2, "worker", f"tcp://{NETWORK}.1:{PORT}", "--resources", "timing=1")
