@@ -274,7 +274,9 @@ def explain_error(message: str, struct: type[msgspec.Struct]) -> str:
     if found := re.fullmatch(r"Object missing required field `(.+)`", text):
         needed = ", ".join(_list_keys(struct, parts, required=True))
         return f"key '{found[1]}' is missing at {table}; add it, keys it needs: {needed}"
-    return quote(f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")) + "; correct it"
+    known = _list_values(struct, parts) if text.startswith("Invalid enum value") else []
+    remedy = f"correct it, known are {', '.join(known)}" if known else "correct it"
+    return quote(f"{'.'.join(parts) or 'top level'}: {text[:1].lower()}{text[1:]}".replace("`", "")) + f"; {remedy}"
 
 
 def _find_file(name_or_path: str | Path) -> Path:
@@ -309,7 +311,20 @@ def _check_formulas(path: Path, challenge: Challenge) -> None:
 
 
 def _list_keys(kind: Any, parts: list[str], *, required: bool = False) -> list[str]:
-    """Keys of the table at `parts`, or the required ones; an index or '*' steps into a tuple or a mapping."""
+    """Keys of the table at `parts`, or the required ones."""
+    fields = msgspec.structs.fields(_find_type(kind, parts))
+    return [field.encode_name for field in fields if field.required or not required]
+
+
+def _list_values(kind: Any, parts: list[str]) -> list[str]:
+    """The words that may stand at `parts`, where they can be listed."""
+    kind = _find_type(kind, parts)
+    options = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+    return [word for one in options if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)]
+
+
+def _find_type(kind: Any, parts: list[str]) -> Any:
+    """The type at `parts`; an index or '*' steps into a tuple or a mapping."""
     for part in parts:
         origin = typing.get_origin(kind)
         if origin is types.UnionType:  # a table that may be missing
@@ -319,4 +334,4 @@ def _list_keys(kind: Any, parts: list[str], *, required: bool = False) -> list[s
             kind = typing.get_type_hints(kind)[part]
         else:
             kind = typing.get_args(kind)[0 if origin is tuple else -1]
-    return [field.encode_name for field in msgspec.structs.fields(kind) if field.required or not required]
+    return kind

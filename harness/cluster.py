@@ -18,6 +18,7 @@ from harness.errors import DisturbedError, HarnessError, UsageError, quote
 from harness.executor import Crew
 from harness.files import make_scratch
 from harness.fingerprint import hash_content
+from harness.formats import PACKAGE
 from harness.job import Evaluation
 from harness.remote import is_url
 
@@ -32,11 +33,16 @@ def connect(address: str) -> Iterator["Cluster"]:
     """The cluster of the scheduler at this address. Raises UsageError where none answers or its workers do not fit."""
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address, parse_host_port
+        from distributed.comm.registry import get_backend
     except ImportError:
-        raise UsageError("--scheduler needs Dask; install it: pip install '.[cluster]'.") from None
+        raise UsageError(f"--scheduler needs Dask; install it: pip install '{PACKAGE}[cluster]'.") from None
     for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it comes as an exception too
     try:
+        scheme, place = parse_address(address)  # first, since a client of an address that is none ends with a traceback
+        get_backend(scheme)
+        parse_host_port(place)
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = quote(error) or type(error).__name__

@@ -62,6 +62,10 @@ class ClusterCrew:
         self._out: dict[Errand, Future[Any]] = {}
         self._changing = threading.RLock()
         self.measures_memory = orders.plan is not None
+        self._lost = (
+            f"the scheduler at {client.scheduler.address} is gone, or let go of the work; see that it runs "
+            "(`dask scheduler`), and run it again."
+        )
         self._quiet_host, self._asked_s, self._most = "", -ASK_AGAIN_S, 0
 
     @property
@@ -158,7 +162,7 @@ class ClusterCrew:
         try:
             answer(errand, inner.result())
         except CancelledError:
-            answer(errand, None, DisturbedError("the scheduler let go of the work; run it again."))
+            answer(errand, None, DisturbedError(self._lost))
         except KilledWorker:
             errand.tries += 1
             if errand.tries < TRIES:

@@ -14,6 +14,7 @@ from harness.render.live import TIMED, describe_left, format_clock, render_progr
 from harness.screen import Screen, log
 
 REDRAW_S = 0.4
+MOMENT_S = 2.0
 REMINDER_S = 60.0
 """Without a word for longer, a run looks dead in a log, and some CI services end it."""
 
@@ -38,22 +39,26 @@ class Display:
 class PlainDisplay(Display):
     """A line where a submission's stage begins and one where it ends, with the time passed; a reminder in long ones.
 
-    Of what is done beside the submissions, only what is counted has a line.
+    Of what is done beside the submissions, what is counted has a line, and what takes longer than a moment.
     """
 
     def __init__(self, console: Screen) -> None:
         self._console, self._forecast = console, Forecast()
         self._told_s = time.monotonic()
         self._telling = threading.Lock()
+        self._moment = threading.Event()
 
     def expect(self, names: Sequence[str], *, budget_s: float | None) -> None:
         self._forecast.expect(names, budget_s=budget_s)
 
     def take(self, step: Step) -> None:
         with self._telling:
+            self.pass_by()
             if self._forecast.take(step):
                 if step.submission or step.total:
                     self._print(self._describe(step))
+                else:
+                    threading.Thread(target=self._tell_later, args=(step, self._moment), daemon=True).start()
             elif time.monotonic() - self._told_s > REMINDER_S:
                 self._print(describe_left(self._forecast) or step.stage)
 
@@ -63,6 +68,17 @@ class PlainDisplay(Display):
 
     def needs_sentence(self, *, final: bool) -> bool:  # noqa: ARG002
         return True
+
+    def pass_by(self) -> None:
+        """What is not told yet need not be any more."""
+        self._moment.set()
+        self._moment = threading.Event()
+
+    def _tell_later(self, step: Step, passed: threading.Event) -> None:
+        if not passed.wait(MOMENT_S):
+            with self._telling:
+                if not passed.is_set():
+                    self._print(step.stage)
 
     def _describe(self, step: Step) -> str:
         if not step.submission:
@@ -153,4 +169,8 @@ def show_progress(*, quiet: bool = False, console: Screen = log) -> Iterator[Dis
         with display.show():
             yield display
     else:
-        yield PlainDisplay(console)
+        plain = PlainDisplay(console)
+        try:
+            yield plain
+        finally:
+            plain.pass_by()

@@ -24,8 +24,8 @@ ONLY_SHOWS = (
 """What of the package cannot change a result."""
 NOT_OF_THE_RESULT = {"started_utc", "git_commit", "git_dirty"}
 """What of the environment cannot: the sources themselves are part of the key."""
-NAMED_APART = {"challenge", "dataset", "metrics", "limits", "workers"}
-"""Fields of an evaluation that `compute_key` names itself; limits are the challenge's, workers change no value."""
+NAMED_APART = {"challenge", "dataset", "metrics", "limits", "workers", "allow_code"}
+"""Fields of an evaluation that `compute_key` names itself, or that change no value: leave to run programs, workers."""
 
 
 def compute_key(

@@ -54,9 +54,9 @@ def find_format(runtime: str) -> Format:
 
 
 def guess_runtime(model_file: str) -> str:
-    """The runtime that reads files of this ending; onnx for an ending of no format."""
+    """The runtime that reads files of this ending; "" for an ending of no format."""
     suffix = Path(model_file).suffix.lower()
-    return next((row.runtime for row in FORMATS if Path(row.model_file).suffix == suffix), "onnx")
+    return next((row.runtime for row in FORMATS if Path(row.model_file).suffix == suffix), "")
 
 
 def list_files(path: Path, runtime: str) -> tuple[Path, ...]:

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import tempfile
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import io
 
 from harness.metrics.bridge import import_pyiqa
+from harness.metrics.niqe import load_pristine_model
 from harness.metrics.profiles import quantize
 
 Image = np.ndarray
@@ -148,9 +151,13 @@ def bind_pyiqa(images: Images) -> Implementations:
             model = pyiqa.create_metric(name, device="cpu")
             yield Implementation(name, "pyiqa", partial(call_model, model, x, y), convention, note)
     if images.pristine is not None:
-        model = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(images.pristine))
-        compute = partial(call_model, model, *to_tensors((images.output,)))
-        yield Implementation("niqe", "pyiqa", compute, "8 bits", "float32, whose noise counts in flat regions")
+        known = load_pristine_model(images.pristine)
+        with tempfile.TemporaryDirectory() as folder:  # it reads LIVE's format alone
+            path = Path(folder) / "pristine.mat"
+            io.savemat(path, {"mu_prisparam": known.mean[np.newaxis], "cov_prisparam": known.covariance})
+            model = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(path))
+            compute = partial(call_model, model, *to_tensors((images.output,)))
+            yield Implementation("niqe", "pyiqa", compute, "8 bits", "float32, whose noise counts in flat regions")
 
 
 def call_model(model: Any, *images: Any) -> float:
@@ -253,6 +260,7 @@ def bind_scikit_video(images: Images) -> Implementations:
 def bind_tensorflow(images: Images) -> Implementations:
     """After torch and torchvision, which crash when they are loaded after it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which it would announce at any level
     tf = import_beside_torchvision("tensorflow")
     if images.pair is None:
         return

@@ -143,7 +143,7 @@ def complete_keys(keys: dict[str, Any]) -> dict[str, Any]:
     """The keys of a manifest with runtime and model_file, of which one or both may be left out."""
     model_file, runtime = keys.get("model_file"), keys.get("runtime")
     if runtime is None:
-        runtime = guess_runtime(str(model_file or ""))
+        runtime = guess_runtime(str(model_file)) or FORMATS[0].runtime
     if model_file is None and runtime in RUNTIMES:
         model_file = find_format(runtime).model_file
     return keys | {"runtime": runtime, "model_file": model_file}
@@ -161,6 +161,12 @@ def check_names(manifest: Manifest, manifest_path: Path) -> None:
         raise SubmissionError(
             f"{manifest_path}: model_file {quote(manifest.model_file)!r} must be a plain file name; correct it."
         )
+    other = guess_runtime(manifest.model_file) or manifest.runtime
+    if other != manifest.runtime and not {other, manifest.runtime} <= set(CODE):
+        raise SubmissionError(
+            f"{manifest_path}: model_file {quote(manifest.model_file)!r} ends as one of the runtime {other}, "
+            f"and runtime is {manifest.runtime}; correct one of them."
+        )
 
 
 def check_texts(manifest: Manifest, manifest_path: Path) -> None:
@@ -173,6 +179,8 @@ def check_texts(manifest: Manifest, manifest_path: Path) -> None:
     for key, text in texts:
         if any(unicodedata.category(letter) in UNSHOWABLE for letter in text):
             raise SubmissionError(f"{manifest_path}: {key} {quote(text)!r} holds a control character; remove it.")
+        if key in ("title", "trained_on") and not text.strip():
+            raise SubmissionError(f"{manifest_path}: {key} is empty; say there what the model is and has seen.")
         if len(text) > TEXT_LENGTH:
             raise SubmissionError(f"{manifest_path}: {key} has more than {TEXT_LENGTH} characters; shorten it.")
 
@@ -200,7 +208,11 @@ def hash_model(folder: SubmissionFolder, *, limit_bytes: int) -> tuple[str, int]
 def measure_file(path: Path, manifest: Manifest) -> int:
     """The size of a model's file in bytes. Raises SubmissionError when it is missing."""
     if not is_regular(path):
-        remedy = manifest.weights or "put the model beside the manifest, or correct model_file."
+        remedy = manifest.weights or (
+            "put the model beside the manifest, or correct model_file."
+            if path.name == manifest.model_file
+            else f"put it beside {manifest.model_file}."
+        )
         raise SubmissionError(f"{path.name} is not there as a regular file; {remedy}", kind="missing")
     return path.stat().st_size
 

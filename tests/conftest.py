@@ -27,6 +27,8 @@ from harness.signals import ENDING
 from harness.submission import SubmissionFolder, read_submission
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch's threads would wait for the cores of other tests
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ from tiny import save_picture
 from harness import agreement
 from harness.agreement import Agreement, Row, compare_files, compare_images, explain
 from harness.assets import AssetStore, open_store
-from harness.commands.images import read_arguments
+from harness.commands.images import read_arguments, show_agreement
 from harness.errors import DataError, UsageError
 from harness.peers import Images, Implementation, Library
 from harness.render.agreement import describe_missing, render_agreement
@@ -64,6 +64,22 @@ def test_identical_images_do_not_differ() -> None:
     rows = compare_images(TARGET, TARGET, pristine=None).rows
     assert find(rows, "psnr", "harness, RGB").value == np.inf
     assert find(rows, "psnr", "scikit-image").reason == "the same"
+
+
+def test_pyiqa_reads_a_pristine_model_of_either_format(tmp_path: Path) -> None:
+    pytest.importorskip("pyiqa")
+    random = np.random.default_rng(0)
+    values = {"mu_pris_param": random.normal(size=(1, 36)), "cov_pris_param": np.eye(36)}
+    np.savez(tmp_path / "niqe_pris_params.npz", **values)
+    rows = compare_images(TARGET, None, pristine=tmp_path / "niqe_pris_params.npz").rows
+    ours = find(rows, "niqe", "harness, 8 bits").value
+    assert find(rows, "niqe", "pyiqa").value == pytest.approx(ours, rel=1e-3)
+
+
+def test_where_no_library_has_a_value_it_is_said(tmp_path: Path) -> None:
+    path = save_picture(tmp_path / "small.png", TARGET[:60, :60])
+    with pytest.raises(DataError, match=r"no library has a value for .*small\.png; the table says why"):
+        show_agreement(path, None, None)
 
 
 def test_what_a_library_stumbles_over_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +148,7 @@ def test_command_prints_the_table(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "scikit-image" in done.stdout
     assert "harness, pirm-b" in done.stdout
+    assert done.stderr == ""
     refused = subprocess.run([*command, "--profile", "wang"], capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.count("\n") == 1

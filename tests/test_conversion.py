@@ -124,7 +124,7 @@ def test_what_needs_no_conversion_is_loaded_as_it_is(tmp_path: Path) -> None:
     [
         (
             "draw",
-            "it holds the operator 'RandomUniform', which keeps a state or draws random numbers; export it frozen",
+            "it holds the operator 'RandomUniform', which keeps a state, draws random numbers or calls Python",
         ),
         ("call_python", "it holds the operator 'PyFunc', which keeps a state"),
         ("read", "it holds the operator 'ReadFile', which reads files"),

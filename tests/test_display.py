@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from processes import wait_for
 from rich.console import Console
 
 from harness import display as module
@@ -201,6 +202,18 @@ def test_elsewhere_a_stage_is_a_line_at_its_begin_and_end(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "REMINDER_S", 0.0)
     plain.take(Step(TIME, 9, 20, "a", spent_s=45.0, left_s=45.0))
     assert read(screen).splitlines()[-1] == "[0:00:00] about 45 s left"
+
+
+def test_elsewhere_what_is_not_counted_is_told_where_it_takes_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOMENT_S", 0.2)
+    screen = Screen(file=io.StringIO(), width=20, soft_wrap=True)
+    with show_progress(console=screen) as shown:
+        shown.take(Step("a quick thing"))
+        shown.take(Step("compiling the metrics"))
+        assert wait_for(lambda: read(screen) == "[0:00:00] compiling the metrics\n")
+        shown.take(Step("writing reports"))
+    time.sleep(0.4)
+    assert read(screen) == "[0:00:00] compiling the metrics\n"
 
 
 def test_a_stream_that_is_no_terminal_gets_no_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:

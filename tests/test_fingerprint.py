@@ -88,6 +88,10 @@ def test_the_machine_and_the_packages_count_but_not_the_date(evaluation: Evaluat
     assert (key(evaluation, environment=changed) == key(evaluation)) is same
 
 
+def test_leave_to_run_programs_and_workers_do_not_count(timed: Evaluation) -> None:
+    assert key(dataclasses.replace(timed, allow_code=True)) == key(dataclasses.replace(timed, workers=2)) == key(timed)
+
+
 def test_a_field_added_to_an_evaluation_counts_by_itself(evaluation: Evaluation) -> None:
     @dataclasses.dataclass(frozen=True)
     class Wider(Evaluation):

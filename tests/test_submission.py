@@ -88,14 +88,33 @@ def test_a_missing_folder_and_a_missing_manifest_are_told_apart(tmp_path: Path) 
     [
         ('name = "a"\ntrained_on = "nothing"\n', r"key 'title' is missing .* keys it needs: name, title, trained_on"),
         (MANIFEST + 'lay_out = "NHWC"\n', r"unknown key 'lay_out' .*'layout'.*known keys: name, title, .*weights"),
-        (MANIFEST + 'layout = "HWC"\n', "layout: invalid enum value 'HWC'"),
-        (MANIFEST + 'runtime = "keras"\n', "runtime: invalid enum value 'keras'"),
+        (MANIFEST + 'layout = "HWC"\n', "layout: invalid enum value 'HWC'; correct it, known are NHWC, NCHW"),
+        (
+            MANIFEST + 'runtime = "keras"\n',
+            "runtime: invalid enum value 'keras'; correct it, known are onnx, .*, torch$",
+        ),
+        (
+            MANIFEST + 'runtime = "onnx"\nmodel_file = "a.tflite"\n',
+            "model_file 'a.tflite' ends as one of the runtime litert, and runtime is onnx; correct one of them",
+        ),
+        (MANIFEST.replace('"A"', '" "'), "title is empty"),
         (MANIFEST.replace('"A"', "3"), "title: expected str, got int"),
         (MANIFEST + "authors = [", "is not valid TOML"),
         (MANIFEST + "authors = " + "[" * 5000, "is not valid TOML"),
         ("", "key 'name' is missing"),
     ],
-    ids=["missing", "misspelt", "layout", "runtime", "type", "cut off", "nested", "empty"],
+    ids=[
+        "missing",
+        "misspelt",
+        "layout",
+        "runtime",
+        "conflict",
+        "blank",
+        "type",
+        "cut off",
+        "nested",
+        "empty",
+    ],
 )
 def test_a_manifest_that_does_not_hold_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(SubmissionError, match=sentence) as caught:

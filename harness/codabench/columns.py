@@ -21,7 +21,7 @@ def list_board_columns(
     challenge: Challenge, phases: Sequence[Phase], *, photos: bool, timing: bool
 ) -> tuple[Column, ...]:
     """Every figure that a result has; photos: the dataset has some, timing: times are measured on them."""
-    columns = [*list_scores(phases), *list_metrics(challenge, photos=photos), *list_costs(timing=photos and timing)]
+    columns = [*list_scores(phases), *list_metrics(challenge, photos=photos), *list_costs(photos=photos, timing=timing)]
     return name_apart(columns)
 
 
@@ -51,12 +51,13 @@ def list_metrics(challenge: Challenge, *, photos: bool) -> Iterator[Column]:
         yield Column(key=MOS, title="MOS (est.)", source=MOS, digits=2)
 
 
-def list_costs(*, timing: bool) -> Iterator[Column]:
-    """Time, memory and size; all but the time are there without a clock."""
-    if timing:
+def list_costs(*, photos: bool, timing: bool) -> Iterator[Column]:
+    """Time, memory and size; time and memory are measured on photos."""
+    if photos and timing:
         yield Column(key="time", title="Time (ms)", source="time", digits=2, rising=True)
         yield Column(key="speed_up", title="Speed-up", source="speed_up", digits=3)
-    yield Column(key="peak_mb", title="Peak RAM (MB)", source="peak_bytes", digits=0, divisor=1e6, rising=True)
+    if photos:
+        yield Column(key="peak_mb", title="Peak RAM (MB)", source="peak_bytes", digits=0, divisor=1e6, rising=True)
     yield Column(key="model_mb", title="Model (MB)", source="model_bytes", digits=2, divisor=1e6, rising=True)
     yield Column(
         key="multiply_adds_g", title="Multiply-adds (G)", source="multiply_adds", digits=1, divisor=1e9, rising=True

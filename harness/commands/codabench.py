@@ -32,7 +32,9 @@ def codabench(
         list[str] | None,
         typer.Option("--phase", help="A phase of the challenge; several become phases one after the other."),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="The split that all are scored on; by default test.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="The split that all are scored on; by default test, where there is one.")
+    ] = None,
     start: Annotated[
         datetime.date | None,
         typer.Option(help="The first day; by default today.", parser=read_day, metavar="YYYY-MM-DD"),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.commands.options import AssetsDir, read_name, read_path
-from harness.errors import UsageError
+from harness.errors import DataError, UsageError
 from harness.screen import out, show_table
 
 
@@ -62,6 +62,8 @@ def show_agreement(image: Path, target: Path | None, assets: Path | None) -> Non
     show_table(render_agreement(agreement))
     if missing := describe_missing(agreement):
         out.print(missing, markup=False)
+    if all(row.value is None for row in agreement.rows):
+        raise DataError(f"no library has a value for {image}; the table says why.")
 
 
 def fit_mos_pairs(

@@ -1,6 +1,8 @@
 """Evaluate submissions."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +22,9 @@ from harness.commands.options import (
 from harness.commands.telling import end, read_folders, show_leaderboard, tell
 from harness.run_report import RunReport
 from harness.screen import log, out
+
+if TYPE_CHECKING:
+    from harness.outcome import Outcome
 
 
 def run(
@@ -78,20 +83,18 @@ def run(
             cluster=cluster,
         )
         report.dataset = evaluation.dataset.name
-        report.notes = [f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes]
-        if not quiet:
-            log.print(*report.notes, sep="\n", markup=False)
+        note([f"Dataset {evaluation.dataset.name}: {evaluation.dataset.note}", *notes], report, quiet=quiet)
         if split is not None:
             evaluation.dataset.list_names(split)  # an unknown one is said once, not of each submission
         known = select_records(reports / "records", evaluation.dataset.name, rules)  # a damaged one is said now
         check_version(known, evaluation.dataset, reports / "records")
+        display.take(Step("compiling more metrics"))
         own = (record for record in known if record.submission.name in report.outcomes)
         evaluation, missing = session.add_metrics(evaluation, metrics or (), own, store)
-        report.notes += (notes := [f"{name}, which a record has, is left out: {why}" for name, why in missing.items()])
-        if notes and not quiet:
-            log.print(*notes, sep="\n", markup=False)
+        note([f"{name}, which a record has, is left out: {why}" for name, why in missing.items()], report, quiet=quiet)
 
         def on_outcome(outcome: Outcome) -> None:
+            outcome = judge_named(outcome) if submissions else outcome
             codes.append(outcome.exit_code)
             report.outcomes[outcome.submission] = outcome
             display.conclude(
@@ -114,3 +117,17 @@ def run(
         for name in () if quiet else list_other_datasets(reports, evaluation.dataset.name, rules):
             out.print(f"It shows {report.dataset}; for {name}: harness leaderboard --dataset {name}", markup=False)
     end(codes)
+
+
+def note(notes: Sequence[str], report: RunReport, *, quiet: bool) -> None:
+    """Keep what is to be known of the run, and say it."""
+    report.notes += notes
+    if notes and not quiet:
+        log.print(*notes, sep="\n", markup=False)
+
+
+def judge_named(outcome: "Outcome") -> "Outcome":
+    """The outcome of a submission that was asked for by name: what is not available is then a fault."""
+    from harness.errors import SubmissionError
+
+    return replace(outcome, exit_code=SubmissionError.exit_code) if outcome.status == "unavailable" else outcome

@@ -12,7 +12,8 @@ from harness.screen import out
 def new_submission(
     name: Annotated[str, typer.Argument(help="The submission's name.", parser=read_name, metavar="NAME")],
     runtime: Annotated[
-        str, typer.Option(help="The model's format: onnx, torchscript, pt2.", parser=read_name)
+        str,
+        typer.Option(help="The model's format: onnx, tensorflow, litert, torchscript, pt2, torch.", parser=read_name),
     ] = "onnx",
     challenge: ChallengeName = "pirm2018b",
     folder: Annotated[
@@ -21,15 +22,19 @@ def new_submission(
 ) -> None:
     """Write the commented submission.toml of a new submission; the model is then all that is missing."""
     from harness.challenge import read_challenge
+    from harness.formats import CODE
     from harness.submission import MANIFEST
     from harness.template import write_submission
 
     rules = read_challenge(challenge)
     written = write_submission(name, folder, runtime=runtime, challenge=rules.name)
     named = "" if challenge == "pirm2018b" else f" --challenge {challenge}"
+    if runtime in CODE:
+        named += " --allow-code"
+    files = " and ".join(path.name for path in written.model_paths)
     out.print(
         f"Written: {written.path / MANIFEST}",
-        f"Say there what the model was trained on, and put it beside as {written.model_path.name}; then:",
+        f"Say there what the model was trained on, and put it beside as {files}; then:",
         f"  harness validate {written.path}{named}",
         f"  harness run {written.path}{named}",
         sep="\n",

@@ -18,7 +18,7 @@ from harness.records import Record
 from harness.render.cells import flatten
 from harness.render.columns import Column, list_columns
 from harness.render.figures import SPEED_QUALITY, list_planes
-from harness.render.markdown import describe_scores_kind, render_status
+from harness.render.markdown import describe_estimates, render_status
 from harness.render.measurement import render_remarks
 from harness.render.method import render_method
 from harness.render.order import render_order
@@ -117,7 +117,7 @@ def describe_page(
         "version": __version__,
         "challenge": challenge,
         "first": next(iter(boards[0].phase.scores)) if boards else "",
-        "estimated": describe_scores_kind(boards[0]).replace("**", "") if boards else "",
+        "estimates": describe_estimates(boards[0]).replace("**", "") if boards else "",
         "boards": [describe_board(board, by_name) for board in boards],
         "charts": [collect_points(board) for board in boards],
         "pictures": [

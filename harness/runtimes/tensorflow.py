@@ -77,7 +77,7 @@ def find_refused(graph: Any) -> Iterator[str]:
         elif known is None and node.op not in functions:
             yield f"the custom operator {shown}"
         elif known is not None and known.is_stateful and not is_stateless(node.op):
-            yield f"the operator {shown}, which keeps a state or draws random numbers"
+            yield f"the operator {shown}, which keeps a state, draws random numbers or calls Python"
 
 
 def is_stateless(operator: str) -> bool:

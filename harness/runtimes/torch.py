@@ -61,7 +61,7 @@ def read_model(content: bytes, kind: str, device: Device = "cpu") -> Any:
                 return torch.jit.load(io.BytesIO(content), map_location=device).eval()
             return torch.export.load(io.BytesIO(content)).module().to(device)
     except Exception as error:  # the loaders raise whatever they stumble over
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise ValueError(f"the file is no whole {kind} program ({reason[:200]}); export it again") from error
 
 

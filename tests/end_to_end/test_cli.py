@@ -104,6 +104,13 @@ def test_weights_that_are_elsewhere_are_no_fault(place: Place, tiny_options: Seq
     done = place.succeed("run", *tiny_options)
     assert "upstream: unavailable: model.onnx is not there as a regular file; run `make weights`" in done.stderr
     assert "weights not available here" in read_board(place)
+    assert "run `make weights`" in place.refuse(3, "run", "submissions/upstream", *tiny_options)  # asked for by name
+
+
+def test_what_to_do_for_a_new_program(place: Place) -> None:
+    done = place.succeed("new-submission", "mine", "--runtime", "torch")
+    assert "put it beside as model.py and weights.safetensors" in done.stdout
+    assert "  harness run submissions/mine --allow-code\n" in done.stdout
 
 
 def test_a_timed_run_has_scores_times_and_a_figure(place: Place) -> None:

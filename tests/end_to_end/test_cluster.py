@@ -118,6 +118,7 @@ def test_a_run_that_is_broken_off_goes_on_from_there(several: Place, tmp_path: P
         several.submit(f"slow{number}", models.slow(300 + number))
     with start_cluster(tmp_path / "cluster") as cluster:
         cluster.add_worker("--no-nanny", "--resources", "timing=1")
+        address = cluster.address
         options = (*TINY, "--no-timing", "--no-images", "--scheduler", cluster.address)
         with several.start("run", *options) as process:
             wait_for_quality(process)
@@ -128,6 +129,7 @@ def test_a_run_that_is_broken_off_goes_on_from_there(several: Place, tmp_path: P
             _, errors = process.communicate(timeout=60)
     assert "Traceback" not in errors
     assert process.returncode == (130 if end == "interrupt" else 7)
+    assert end == "interrupt" or f"the scheduler at {address} is gone" in errors
     assert len(re.findall("^error: ", errors, re.MULTILINE)) in (1, 2)  # that of the faulty submission may come before
     assert list(several.records.rglob("*.json"))
     several.harness("run", *TINY, "--no-timing", "--no-images")
@@ -150,6 +152,8 @@ def test_workers_with_other_code_are_refused(place: Place, cluster: Cluster, tin
 def test_what_does_not_fit_is_one_sentence(place: Place, cluster: Cluster, tiny_options: Sequence[str]) -> None:
     error = place.refuse(2, "run", *tiny_options, "--scheduler", "tcp://127.0.0.1:9")
     assert "no scheduler answers at tcp://127.0.0.1:9 (" in error
+    error = place.refuse(2, "run", *tiny_options, "--scheduler", "127.0.0.1")
+    assert "no scheduler answers at 127.0.0.1 (missing port number" in error
     error = place.refuse(2, "run", *tiny_options, "--workers", "1", "--scheduler", cluster.address)
     assert error == "error: --workers is for this machine; leave it out, or --scheduler."
 
