@@ -18,6 +18,7 @@ from harness.records import Submission
 MANIFEST = "submission.toml"
 MANIFEST_BYTES = 32_000  # its parser takes minutes over a megabyte of `a.a.a`
 TEXT_LENGTH = 500
+SOME_TEXT = {"pattern": r"\S"}
 RUNTIMES = tuple(row.runtime for row in FORMATS)
 UNSHOWABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control and format characters, separators of lines and paragraphs
 NEWEST_OPSET = 28  # that ONNX Runtime 1.32 runs; older ones refuse the newest as they load them
@@ -33,12 +34,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             extra_json_schema={"pattern": r"^(?!\.)(?=.*[A-Za-z0-9])[A-Za-z0-9_.-]{1,64}$"},
         ),
     ]
-    title: Annotated[str, msgspec.Meta(description="As leaderboards show it.")]
+    title: Annotated[str, msgspec.Meta(description="As leaderboards show it.", extra_json_schema=SOME_TEXT)]
     trained_on: Annotated[
         str,
         msgspec.Meta(
             description="What the model has seen, in words, or a dataset's split ('pirm2018b/train'): it is never "
-            "ranked on pairs of that split."
+            "ranked on pairs of that split.",
+            extra_json_schema=SOME_TEXT,
         ),
     ]
     challenge: Annotated[

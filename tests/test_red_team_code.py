@@ -28,6 +28,7 @@ from torch import nn
 from harness.challenge import read_challenge
 from harness.evaluate import evaluate
 from harness.flags import find_flags
+from harness.formats import find_format
 from harness.job import Evaluation
 from harness.records import Record, Timing
 from harness.render.measurement import list_remarks
@@ -67,8 +68,9 @@ def judge(tmp_path: Path, evaluation: Evaluation) -> Judge:
 
 
 def write_program(folder: Path, content: bytes, *, runtime: str = "torchscript", **keys: object) -> SubmissionFolder:
-    models.write_submission(folder, runtime=runtime, model_file="model.pt", **keys)
-    (folder / "model.pt").write_bytes(content)
+    file = find_format(runtime).model_file
+    models.write_submission(folder, runtime=runtime, model_file=file, **keys)
+    (folder / file).write_bytes(content)
     return read_submission(folder)
 
 
