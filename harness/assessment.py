@@ -14,7 +14,7 @@ from harness.errors import SubmissionError
 from harness.executor import Crew
 from harness.job import Evaluation, Parcel
 from harness.progress import CHECK, Progress, Step, Tally
-from harness.records import Failure, Record, Submission
+from harness.records import Cost, Failure, Record, Submission
 from harness.results import judge_failure, make_record, make_result, place_record
 from harness.shelf import Shelf
 from harness.submission import SubmissionFolder, describe_submission
@@ -80,6 +80,7 @@ class FirstPass:
         self._evaluation, self._crew, self._on_progress, self._shelf = evaluation, crew, on_progress, shelf
         self._events: SimpleQueue[tuple[Work, int | None, Future[Any]]] = SimpleQueue()
         self._open: dict[Work, int] = {}  # the tasks of each submission that is begun and not through
+        self._photos = plan_photos(evaluation.dataset.photos, memory=crew.measures_memory)
         self._checks = self._total = 0
 
     def go_through(self, submissions: Sequence[Chosen]) -> Iterator[Assessed]:
@@ -100,9 +101,8 @@ class FirstPass:
             yield work.end
 
     def _begin(self, work: Work) -> None:
-        dataset = self._evaluation.dataset
-        photos = plan_photos(dataset.photos, memory=self._crew.measures_memory)
-        self._open[work] = 2 + len(photos) + len(dataset.list_names(work.chosen.split)) // CHUNK
+        pairs = len(self._evaluation.dataset.list_names(work.chosen.split))
+        self._open[work] = len(self._photos) + 1 + pairs // CHUNK
         parcel = Parcel(work.chosen.folder, self._evaluation, self._crew.scratch)
         self._await(work, None, self._crew.submit(check_model, parcel))
 
@@ -132,26 +132,14 @@ class FirstPass:
             work.end = fail(work.chosen.folder, checked, self._evaluation)
             return
         work.checked = checked
-        work.tally, work.parts = self._plan(checked, work.chosen.split)
+        pairs = plan_pairs(checked.submission, self._evaluation.dataset.list_names(work.chosen.split))
+        work.parts = {part.place: part for part in (*self._photos, *pairs)}
+        work.tally = open_tally(checked.submission, [*work.parts.values()], checked.cost, self._on_progress)
         work.tally.queue()
         parcel = WatchedParcel(work.chosen.folder, self._evaluation, self._crew.scratch, watch=Watch(work.tally))
         for place in work.parts:
             self._begin_chunk(work, place, parcel)
         self._finish(work)
-
-    def _plan(self, checked: Checked, split: str) -> tuple[Tally, dict[int, Part]]:
-        """The work at each place, and what counts the outputs."""
-        submission, dataset = checked.submission, self._evaluation.dataset
-        photos = plan_photos(dataset.photos, memory=self._crew.measures_memory)
-        pairs = plan_pairs(submission, dataset.list_names(split))
-        tally = Tally(
-            submission.name,
-            photos=sum(part.outputs for part in photos),
-            pairs=sum(part.outputs for part in pairs),
-            multiply_adds=checked.cost.multiply_adds,
-            on_progress=self._on_progress,
-        )
-        return tally, {part.place: part for part in (*photos, *pairs)}
 
     def _begin_chunk(self, work: Work, place: int, parcel: Parcel) -> None:
         checked, part = work.checked, work.parts[place]
@@ -214,6 +202,17 @@ def conclude(work: Work, evaluation: Evaluation) -> Assessed:
         raise CancelledError(f"the work on {submission.name} was called off")
     record = make_result(submission, work.chosen.split, evaluation, cost=work.checked.cost, chunks=chunks)
     return Assessed(folder, record, work.checked.control_flow)
+
+
+def open_tally(submission: Submission, parts: Sequence[Part], cost: Cost | None, on_progress: Progress) -> Tally:
+    """What counts the outputs of all places."""
+    return Tally(
+        submission.name,
+        photos=sum(part.outputs for part in parts if isinstance(part, Photos)),
+        pairs=sum(part.outputs for part in parts if isinstance(part, Pairs)),
+        multiply_adds=cost.multiply_adds if cost else None,
+        on_progress=on_progress,
+    )
 
 
 def submit(crew: Crew, parcel: Parcel, submission: Submission, part: Part) -> Future[Chunk]:

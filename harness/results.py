@@ -11,7 +11,7 @@ from harness.metrics.bridge import PACKAGES
 from harness.quality import BoundMetric, keep_common
 from harness.records import FORMAT_VERSION, Cost, Failure, ImageScore, Memory, Quality, Record, Status, Submission
 from harness.submission import SubmissionFolder
-from harness.tasks import Chunk
+from harness.tasks import Chunk, split_scores
 
 
 def make_result(
@@ -19,8 +19,7 @@ def make_result(
 ) -> Record:
     """The record of a submission of which all chunks are there, in order."""
     dataset = evaluation.dataset
-    photos = keep_common([score for chunk in chunks if chunk.place <= 0 for score in chunk.scores])
-    pairs = keep_common([score for chunk in chunks if chunk.place > 0 for score in chunk.scores])
+    photos, pairs = map(keep_common, split_scores(chunks))
     memory = next((chunk.memory for chunk in chunks if chunk.memory), None)
     profiles, lower = describe_metrics(evaluation.metrics, (*pairs[:1], *photos[:1]))
     hosts = sorted({chunk.environment.host for chunk in chunks if chunk.environment})

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.archive import discard_record, locate_unfinished, write_record
-from harness.assessment import plan_pairs, plan_photos, submit
+from harness.assessment import open_tally, plan_pairs, plan_photos, submit
 from harness.environment import find_versions
 from harness.errors import SubmissionError
 from harness.executor import Crew
@@ -20,7 +20,7 @@ from harness.quality import BoundMetric, keep_common
 from harness.records import Environment, Failure, ImageScore, Quality, Record, find_metric
 from harness.results import add_packages, describe_metrics
 from harness.submission import SubmissionFolder
-from harness.tasks import Chunk, describe_fault
+from harness.tasks import Chunk, describe_fault, split_scores
 from harness.turns import Run, find_stored
 from harness.watch import Watch, WatchedParcel
 
@@ -107,17 +107,12 @@ def begin(lacking: Lacking, evaluation: Evaluation, crew: Crew, on_progress: Pro
     submission = lacking.record.submission
     photos = plan_photos(evaluation.dataset.photos if "photos" in kinds else (), memory=False)
     pairs = plan_pairs(submission, [pair.image for pair in lacking.quality.pairs] if "pairs" in kinds else ())
-    tally = Tally(
-        submission.name,
-        photos=sum(part.outputs for part in photos),
-        pairs=sum(part.outputs for part in pairs),
-        multiply_adds=lacking.record.cost.multiply_adds if lacking.record.cost else None,
-        on_progress=on_progress,
-    )
+    parts = [*photos, *pairs]
+    tally = open_tally(submission, parts, lacking.record.cost, on_progress)
     tally.queue()
     narrow = replace(evaluation, metrics=lacking.metrics)  # a cluster computes all of them
     parcel = WatchedParcel(lacking.folder, narrow, crew.scratch, watch=Watch(tally))
-    return Begun(tally, tuple(submit(crew, parcel, submission, part) for part in (*photos, *pairs)))
+    return Begun(tally, tuple(submit(crew, parcel, submission, part) for part in parts))
 
 
 def collect(work: Begun) -> tuple[list[Chunk], Failure | None]:
@@ -145,8 +140,7 @@ def conclude(lacking: Lacking, work: Begun, run: Run) -> Outcome | None:
         sentence = f"{name}: {lacking.names} cannot be added to its record: {failure.message}"
         code = SubmissionError.exit_code
         return Outcome(sentence, code, name, "failed", lacking.record, lacking.path) if finished else None
-    photos = [score for chunk in chunks if chunk.place <= 0 for score in chunk.scores]
-    pairs = [score for chunk in chunks if chunk.place > 0 for score in chunk.scores]
+    photos, pairs = split_scores(chunks)
     record = merge(lacking, keep_common(choose(lacking, pairs)), keep_common(choose(lacking, photos)))
     write_record(lacking.path, record)
     if not finished:

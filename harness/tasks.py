@@ -5,6 +5,7 @@ comes back as a value.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -31,6 +32,12 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     failure: Failure | None = None
     spent_s: float = 0.0
     environment: Environment | None = None
+
+
+def split_scores(chunks: Sequence[Chunk]) -> tuple[list[ImageScore], list[ImageScore]]:
+    """The scores of the photos, and those of the pairs."""
+    photos = [score for chunk in chunks if chunk.place <= 0 for score in chunk.scores]
+    return photos, [score for chunk in chunks if chunk.place > 0 for score in chunk.scores]
 
 
 @dataclass(frozen=True)
